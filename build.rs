@@ -1,0 +1,50 @@
+//! Compiles the C++ half of the autograd node and tells the linker where libtorch is.
+
+use std::env;
+use std::path::PathBuf;
+
+fn main() {
+    println!("cargo:rerun-if-changed=src/autograd/node.cpp");
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-env-changed=DOCS_RS");
+    if env::var_os("DOCS_RS").is_some() {
+        return;
+    }
+    let lib = match env::var_os("DEP_TCH_LIBTORCH_LIB") {
+        Some(lib) => PathBuf::from(lib),
+        None => fail("torch-sys did not say where libtorch is"),
+    };
+    if !lib.join("libtorch_cpu.so").exists() && !lib.join("libtorch_cpu.dylib").exists() {
+        fail(&format!("there is no libtorch_cpu in {}", lib.display()));
+    }
+    let include = match lib.parent() {
+        Some(root) => root.join("include"),
+        None => fail(&format!("{} has no parent folder", lib.display())),
+    };
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .warnings(false)
+        .flag_if_supported("-fopenmp")
+        .include(&include)
+        .include(include.join("torch/csrc/api/include"))
+        .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .file("src/autograd/node.cpp")
+        .compile("tch_spiking_node");
+    println!("cargo:rustc-link-search=native={}", lib.display());
+    for name in ["torch_cpu", "c10"] {
+        println!("cargo:rustc-link-lib=dylib={name}");
+    }
+    // Not `-Wl,-rpath,..`: a comma in the path would split it.
+    for argument in ["-Xlinker", "-rpath", "-Xlinker"] {
+        println!("cargo:rustc-link-arg={argument}");
+    }
+    println!("cargo:rustc-link-arg={}", lib.display());
+    println!("cargo:rustc-env=TCH_SPIKING_LIBTORCH_LIB={}", lib.display());
+}
+
+fn fail(cause: &str) -> ! {
+    eprintln!("tch-spiking needs libtorch 2.11, but {cause}.");
+    eprintln!("Run scripts/setup.sh once, or set LIBTORCH to a libtorch 2.11 folder.");
+    std::process::exit(1)
+}

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Checks what CI checks, cheapest first: everything, or only the parts named.
+#
+#   scripts/check.sh [format] [scripts] [lint] [docs] [examples] [doctests] [tests]
+#
+# All in the release profile, so that nothing is compiled twice.
+set -euo pipefail
+unset CDPATH
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+check_format() { cargo fmt --check; }
+
+check_scripts() {
+    local -a bash_scripts=(.ci/run scripts/*.sh) python_scripts
+    local script
+    for script in "${bash_scripts[@]}"; do
+        bash -n "$script"
+    done
+    if command -v shellcheck >/dev/null; then
+        shellcheck "${bash_scripts[@]}"
+    fi
+    shopt -s nullglob
+    python_scripts=(scripts/*.py)
+    shopt -u nullglob
+    if [[ ${#python_scripts[@]} != 0 ]] && command -v python3 >/dev/null; then
+        python3 -c 'import ast, sys; [ast.parse(open(name).read(), name) for name in sys.argv[1:]]' "${python_scripts[@]}"
+    fi
+}
+
+check_lint() { cargo clippy --locked --release --all-targets -- -D warnings; }
+
+check_docs() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --release --no-deps; }
+
+check_examples() {
+    local example
+    cargo build --locked --release --examples
+    for example in examples/*.rs; do
+        [[ -f $example ]] || continue
+        example=$(basename "$example" .rs)
+        printf -- '-- %s\n' "$example"
+        TCH_SPIKING_QUICK=1 cargo run --locked --release --quiet --example "$example"
+    done
+}
+
+check_doctests() { cargo test --locked --release --doc; }
+
+check_tests() {
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --locked --release --no-fail-fast
+    else
+        cargo test --locked --release --no-fail-fast --lib --bins --tests
+    fi
+}
+
+[[ $# != 0 ]] || set -- format scripts lint docs examples doctests tests
+for part in "$@"; do
+    if [[ $(type -t "check_$part") != function ]]; then
+        printf 'check: no part is called %s; see the head of scripts/check.sh\n' "$part" >&2
+        exit 2
+    fi
+done
+for part in "$@"; do
+    printf '== %s\n' "$part"
+    "check_$part"
+done

@@ -1,0 +1,62 @@
+//! Files that are either wholly there or not there at all.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Writes `path` through a temporary file beside it: filled by `fill`, flushed to the disk, then renamed into place.
+///
+/// Whatever goes wrong (a full disk, a kill at any moment), `path` holds its old content or its new one, never a part.
+///
+/// # Errors
+/// [`Error::Io`] naming `path`, with the cause (no such folder, no permission, no space).
+///
+/// ```
+/// let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("summary.txt");
+/// tch_spiking::write_atomically(&path, |file| file.write_all(b"98.7 %")).unwrap();
+/// assert_eq!(std::fs::read_to_string(path).unwrap(), "98.7 %");
+/// ```
+pub fn write_atomically(
+    path: impl AsRef<Path>,
+    fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<()> {
+    let path = path.as_ref();
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let write = || -> std::io::Result<()> {
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // A temporary file is private by default; a result is as readable as any other file (less the umask).
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        let mut temporary = builder.prefix(".tch-spiking-").suffix(".tmp").tempfile_in(folder).map_err(without_path)?;
+        let mut buffered = BufWriter::new(temporary.as_file_mut());
+        fill(&mut buffered)?;
+        buffered.flush()?;
+        drop(buffered);
+        temporary.as_file().sync_all()?;
+        temporary.persist(path).map_err(|error| error.error)?;
+        // The rename itself must survive a power cut; not every file system lets a folder be opened for that.
+        if let Ok(folder) = File::open(folder) {
+            let _ = folder.sync_all();
+        }
+        Ok(())
+    };
+    write().map_err(|source| Error::io("write", path, source))
+}
+
+/// The operating system's own error; `tempfile` adds the temporary file's path, which tells a user nothing.
+fn without_path(error: std::io::Error) -> std::io::Error {
+    let inner = error.get_ref().and_then(|inner| inner.source()).and_then(|source| source.downcast_ref::<std::io::Error>());
+    match inner.and_then(std::io::Error::raw_os_error) {
+        Some(code) => std::io::Error::from_raw_os_error(code),
+        None => error,
+    }
+}

@@ -1,0 +1,136 @@
+//! Downloading the files of a [`Manifest`].
+//!
+//! A file is taken into memory, verified there, and only then put into its place: an interrupted download leaves nothing
+//! behind, and the next one starts with the first file that is missing.
+
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use super::error::DataError;
+use super::idx;
+use super::manifest::{FileSpec, Manifest};
+use crate::atomic_file::write_atomically;
+
+/// How to download.
+#[derive(Clone, Debug)]
+pub struct FetchOptions {
+    /// Where to look instead of the mirrors of the manifest, best first.
+    pub mirrors: Option<Vec<String>>,
+    /// How long finding the server and connecting to it may take.
+    pub connect: Duration,
+    /// How long the server may be silent.
+    pub stall: Duration,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        Self { mirrors: None, connect: Duration::from_secs(10), stall: Duration::from_secs(20) }
+    }
+}
+
+impl FetchOptions {
+    /// For when there is a way out: gives an unreachable server 3 s.
+    pub fn impatient() -> Self {
+        Self { connect: Duration::from_secs(3), stall: Duration::from_secs(10), ..Self::default() }
+    }
+}
+
+/// How far a download is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// The file under way.
+    pub file: &'a str,
+    /// Bytes received of it.
+    pub received: u64,
+    /// Its size as sent, where the server tells.
+    pub total: Option<u64>,
+}
+
+/// Makes `folder` hold every file of `manifest`, each exactly as published.
+///
+/// A file that is there and right is kept; one that is there and wrong is replaced. The mirrors are tried in turn.
+///
+/// # Errors
+/// [`DataError::Fetch`] with what each mirror answered, or [`DataError::Io`] and [`DataError::Write`] on the folder.
+pub fn fetch(
+    manifest: &Manifest<'_>,
+    folder: &Path,
+    options: &FetchOptions,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<(), DataError> {
+    std::fs::create_dir_all(folder).map_err(|source| DataError::io("create the folder", folder, source))?;
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_resolve(Some(options.connect))
+        .timeout_connect(Some(options.connect))
+        .timeout_per_read(Some(options.stall))
+        .timeout_per_write(Some(options.stall))
+        // The files are compressed as they are; a server that compresses once more would only hide their size.
+        .accept_encoding("identity")
+        .user_agent(concat!("tch-spiking/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into();
+    let mut mirrors = match &options.mirrors {
+        Some(mirrors) => mirrors.clone(),
+        None => manifest.mirrors.iter().map(|&mirror| mirror.to_owned()).collect(),
+    };
+    for spec in manifest.files {
+        let present = idx::find(folder, spec);
+        if present.is_some_and(|path| idx::read(&path, spec, manifest).is_ok()) {
+            continue;
+        }
+        let (body, refused) = download_from_any(&agent, &mirrors, spec, progress)?;
+        // The mirror that had this file is the first to be asked for the next.
+        mirrors.rotate_left(refused);
+        let path = folder.join(format!("{}.gz", spec.name));
+        write_atomically(&path, |file| file.write_all(&body)).map_err(Box::new)?;
+    }
+    Ok(())
+}
+
+/// The verified file, and how many mirrors did not have it.
+fn download_from_any(
+    agent: &ureq::Agent,
+    mirrors: &[String],
+    spec: &FileSpec<'_>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<(Vec<u8>, usize), DataError> {
+    let mut causes = Vec::new();
+    for mirror in mirrors {
+        let url = format!("{}/{}.gz", mirror.trim_end_matches('/'), spec.name);
+        let outcome = download(agent, &url, spec, progress)
+            .and_then(|body| idx::check(body.as_slice(), spec).map(|_| body).map_err(|damage| damage.to_string()));
+        match outcome {
+            Ok(body) => return Ok((body, causes.len())),
+            Err(cause) => causes.push((url, cause)),
+        }
+    }
+    Err(DataError::Fetch { file: spec.name.to_owned(), causes })
+}
+
+fn download(
+    agent: &ureq::Agent,
+    url: &str,
+    spec: &FileSpec<'_>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Vec<u8>, String> {
+    let response = agent.get(url).call().map_err(|error| error.to_string())?;
+    let mut body = response.into_body();
+    let total = body.content_length();
+    // Compression makes nothing larger by more than this, so whatever is, is not our file.
+    let most = spec.bytes + spec.bytes / 100 + 1024;
+    let mut reader = body.as_reader();
+    let mut received = Vec::new();
+    let mut chunk = vec![0; 1 << 16];
+    loop {
+        let length = reader.read(&mut chunk).map_err(|error| format!("{error}, after {} bytes", received.len()))?;
+        if length == 0 {
+            return Ok(received);
+        }
+        received.extend_from_slice(&chunk[..length]);
+        if received.len() as u64 > most {
+            return Err(format!("sent more than {most} bytes: this is not the file"));
+        }
+        progress(Progress { file: spec.name, received: received.len() as u64, total });
+    }
+}

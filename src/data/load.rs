@@ -1,0 +1,132 @@
+//! From a configuration to images in memory.
+
+use std::path::PathBuf;
+
+use super::digits::{self, Split};
+use super::error::DataError;
+use super::fetch::{FetchOptions, fetch};
+use super::locate::Places;
+use super::manifest::{FASHION, MNIST, Manifest};
+use super::{DataConfig, Dataset, DatasetName, Images, Source, mnist};
+
+/// Loads what `config` asks for; `seed` is what built-in digits are drawn from.
+///
+/// Validation images are the last of the training file, training images the first of what is left. With
+/// [`DatasetName::Auto`], MNIST is used if found, else fetched into the cache folder, else the built-in digits stand in;
+/// `notice` is told in plain sentences. The other names never fall back.
+///
+/// # Errors
+/// [`DataError`]: nothing found, a file that is not the published one (also with `Auto`), too few images.
+///
+/// ```
+/// use tch_spiking::data::{DataConfig, DatasetName, load};
+/// let config = DataConfig {
+///     dataset: DatasetName::Digits,
+///     train_images: Some(20),
+///     validation_images: 5,
+///     test_images: Some(10),
+///     ..DataConfig::default()
+/// };
+/// let digits = load(&config, 0, &mut |sentence| eprintln!("{sentence}")).unwrap();
+/// assert_eq!((digits.train.len(), digits.validation.len(), digits.test.len()), (20, 5, 10));
+/// ```
+pub fn load(config: &DataConfig, seed: u64, notice: &mut dyn FnMut(&str)) -> Result<Dataset, DataError> {
+    load_from(config, seed, &Places::new(config.path.as_deref()), &FetchOptions::impatient(), notice)
+}
+
+fn load_from(
+    config: &DataConfig,
+    seed: u64,
+    places: &Places,
+    options: &FetchOptions,
+    notice: &mut dyn FnMut(&str),
+) -> Result<Dataset, DataError> {
+    let manifest = match config.dataset {
+        DatasetName::Digits => return draw(config, seed),
+        DatasetName::Auto | DatasetName::Mnist => &MNIST,
+        DatasetName::Fashion => &FASHION,
+    };
+    let automatic = config.dataset == DatasetName::Auto;
+    if let Some(folder) = places.find(manifest, !automatic, notice)? {
+        return read(config, manifest, folder);
+    }
+    if !automatic {
+        return Err(places.not_found(manifest));
+    }
+    let Some(cache) = &places.cache else {
+        notice(
+            "MNIST is not on this machine and there is no cache folder to fetch it into: using the built-in digits.",
+        );
+        return draw(config, seed);
+    };
+    let folder = cache.join(manifest.name);
+    notice(&format!("MNIST is not on this machine: fetching it into {} (12 MB).", folder.display()));
+    let mut current = String::new();
+    let fetched = fetch(manifest, &folder, options, &mut |progress| {
+        if current != progress.file {
+            current = progress.file.to_owned();
+            notice(&format!("Fetching {current}."));
+        }
+    });
+    match fetched {
+        Ok(()) => read(config, manifest, folder),
+        Err(cause) => {
+            notice(&format!("MNIST cannot be had: {cause}"));
+            notice("Using the built-in digits instead; accuracies on them do not compare with those on MNIST.");
+            draw(config, seed)
+        }
+    }
+}
+
+fn read(config: &DataConfig, manifest: &Manifest<'_>, folder: PathBuf) -> Result<Dataset, DataError> {
+    let (mut train, mut test) = mnist::read(&folder, manifest)?;
+    let files = format!("the training file of {} has {}", manifest.title, train.len());
+    let left = train.len().checked_sub(config.validation_images).ok_or_else(|| DataError::NotEnough {
+        key: "validation_images",
+        asked: config.validation_images,
+        available: train.len(),
+        of: files.clone(),
+    })?;
+    let validation = train.split_off(left);
+    let files = format!("{files}, {} of them for validation", config.validation_images);
+    keep_first(&mut train, config.train_images, "train_images", files)?;
+    let files = format!("the test file of {} has {}", manifest.title, test.len());
+    keep_first(&mut test, config.test_images, "test_images", files)?;
+    let source = if manifest.name == FASHION.name { Source::Fashion { folder } } else { Source::Mnist { folder } };
+    Ok(Dataset { source, train, validation, test, class_names: names(manifest) })
+}
+
+fn keep_first(images: &mut Images, count: Option<usize>, key: &'static str, of: String) -> Result<(), DataError> {
+    let (Some(asked), available) = (count, images.len()) else { return Ok(()) };
+    if asked > available {
+        return Err(DataError::NotEnough { key, asked, available, of });
+    }
+    *images = images.range(0..asked);
+    Ok(())
+}
+
+/// Built-in digits come in any number: each split is drawn from a stream of its own.
+fn draw(config: &DataConfig, seed: u64) -> Result<Dataset, DataError> {
+    let draw = |key, split, asked| {
+        if asked > digits::MAX_IMAGES {
+            let of = "the most that are drawn".to_owned();
+            return Err(DataError::NotEnough { key, asked, available: digits::MAX_IMAGES, of });
+        }
+        Ok(digits::generate(seed, split, asked))
+    };
+    Ok(Dataset {
+        source: Source::Digits { seed },
+        train: draw("train_images", Split::Train, config.train_images.unwrap_or(digits::TRAIN))?,
+        validation: draw("validation_images", Split::Validation, config.validation_images)?,
+        test: draw("test_images", Split::Test, config.test_images.unwrap_or(digits::TEST))?,
+        class_names: names(&MNIST),
+    })
+}
+
+fn names(manifest: &Manifest<'_>) -> Vec<String> {
+    manifest.class_names.iter().map(|&name| name.to_owned()).collect()
+}
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

@@ -1,0 +1,130 @@
+//! What can be recorded in a simulation, and the recording.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use tch::Tensor;
+
+use crate::network::{LayerKind, NetworkError, SpikingSequential};
+
+/// Something to record: a quantity of a layer.
+///
+/// ```
+/// use tch_spiking::engine::{Probe, Quantity};
+///
+/// assert_eq!(Probe::output("lif1").to_string(), "lif1/output");
+/// assert_eq!(Probe::new("lif1", Quantity::State("voltage".into())).to_string(), "lif1/voltage");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Probe {
+    /// The layer's name.
+    pub layer: String,
+    /// What of it.
+    pub quantity: Quantity,
+}
+
+/// What of a layer to record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Quantity {
+    /// What it passes on, `[T, B, S]`: spikes times amplitude over dt for neurons, the filtered signal for a synapse.
+    Output,
+    /// How often each neuron spiked in all, `[B, S]`. (An output without the memory of one.)
+    SpikeCount,
+    /// The current into each neuron, `gain * x + bias`, `[T, B, S]`.
+    Current,
+    /// A state variable of neurons by its name, `voltage` or `refractory_time` (s), after each step, `[T, B, S]`.
+    State(String),
+}
+
+impl Probe {
+    /// Records `quantity` of the layer called `layer`.
+    pub fn new(layer: impl Into<String>, quantity: Quantity) -> Self {
+        Self { layer: layer.into(), quantity }
+    }
+
+    /// Records what the layer passes on.
+    pub fn output(layer: impl Into<String>) -> Self {
+        Self::new(layer, Quantity::Output)
+    }
+
+    /// Records how often each neuron of the layer spikes.
+    pub fn spike_count(layer: impl Into<String>) -> Self {
+        Self::new(layer, Quantity::SpikeCount)
+    }
+
+    /// Checks that `network` has what this asks for.
+    pub(super) fn check(&self, network: &SpikingSequential) -> Result<(), NetworkError> {
+        let fail = |cause: String| {
+            Err(NetworkError::Probe { layer: self.layer.clone(), quantity: self.quantity.to_string(), cause })
+        };
+        let Some(layer) = network.layer(&self.layer) else {
+            let names: Vec<_> = network.layers().iter().map(|layer| layer.name()).collect();
+            return fail(format!("there is no such layer; there are {}", names.join(", ")));
+        };
+        match (&self.quantity, layer.kind()) {
+            (Quantity::Output, _) => Ok(()),
+            (Quantity::State(name), LayerKind::Neuron(neurons)) => {
+                let names = neurons.model.state_names();
+                if names.contains(&name.as_str()) {
+                    return Ok(());
+                }
+                fail(format!("its neurons have the state {}", names.join(", ")))
+            }
+            (_, LayerKind::Neuron(_)) => Ok(()),
+            _ => fail("it is no layer of neurons; only its output can be recorded".to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}/{}", self.layer, self.quantity)
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::Output => "output",
+            Self::SpikeCount => "spike_count",
+            Self::Current => "current",
+            Self::State(name) => name,
+        })
+    }
+}
+
+/// What came of a simulation.
+#[derive(Debug)]
+pub struct Recording {
+    /// The network's output over time, `[T, B, output]`.
+    pub output: Tensor,
+    /// What was probed; shapes as each [`Quantity`] says.
+    pub probed: BTreeMap<Probe, Tensor>,
+}
+
+impl Recording {
+    /// The output at the last step, `[B, output]`.
+    pub fn last_output(&self) -> Tensor {
+        self.output.get(-1)
+    }
+
+    /// What `probe` recorded, if it was asked for.
+    pub fn get(&self, probe: &Probe) -> Option<&Tensor> {
+        self.probed.get(probe)
+    }
+
+    /// The recordings of several batches as one.
+    pub(super) fn concatenate(parts: Vec<Self>) -> Result<Self, tch::TchError> {
+        // Images are the first dimension of a count, the second of everything over time.
+        let join = |tensors: &[&Tensor], over_time: bool| Tensor::f_cat(tensors, i64::from(over_time));
+        let output = join(&parts.iter().map(|part| &part.output).collect::<Vec<_>>(), true)?;
+        let probes: Vec<Probe> = parts.first().map(|part| part.probed.keys().cloned().collect()).unwrap_or_default();
+        let mut probed = BTreeMap::new();
+        for probe in probes {
+            let tensors: Vec<&Tensor> = parts.iter().filter_map(|part| part.probed.get(&probe)).collect();
+            let joined = join(&tensors, probe.quantity != Quantity::SpikeCount)?;
+            probed.insert(probe, joined);
+        }
+        Ok(Self { output, probed })
+    }
+}

@@ -1,0 +1,80 @@
+//! A whole simulation, from a fresh state, in pieces that fit into memory.
+
+use tch::{Kind, Tensor};
+
+use super::{Input, Probe, Recording, dense};
+use crate::error::Result;
+use crate::network::SpikingSequential;
+
+/// How to simulate.
+///
+/// ```no_run
+/// # fn example(net: &tch_spiking::SpikingSequential, images: &tch::Tensor) -> tch_spiking::Result<()> {
+/// use tch_spiking::engine::{Input, Probe, Simulation};
+///
+/// let simulation = Simulation { steps: 100, probes: &[Probe::output("lif1")], ..Simulation::default() };
+/// let recording = simulation.run(net, Input::Constant(images))?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Simulation<'a> {
+    /// How many timesteps.
+    pub steps: i64,
+    /// What to record beside the output.
+    pub probes: &'a [Probe],
+    /// About how much memory (bytes) the activities of the layers may take; images are simulated in batches that small.
+    pub memory: usize,
+}
+
+impl Default for Simulation<'_> {
+    fn default() -> Self {
+        Self { steps: 1, probes: &[], memory: 512 << 20 }
+    }
+}
+
+impl Simulation<'_> {
+    /// Runs `network` on `input` from a fresh state. The images do not influence each other, so how they are split into
+    /// batches does not change the result.
+    ///
+    /// # Errors
+    /// If input and network do not fit, `steps` is below 1, or a probe names something that is not there.
+    pub fn run(&self, network: &SpikingSequential, input: Input) -> Result<Recording> {
+        dense::check_steps(input, self.steps)?;
+        let batch = input.batch();
+        let tile = self.images_at_once(network).clamp(1, batch.max(1));
+        if tile >= batch {
+            return self.run_tile(network, input);
+        }
+        let starts = (0..batch).step_by(tile as usize);
+        let part = |tensor: &Tensor, dimension, start| tensor.f_narrow(dimension, start, tile.min(batch - start));
+        let parts = starts.map(|start| match input {
+            Input::Constant(tensor) => self.run_tile(network, Input::Constant(&part(tensor, 0, start)?)),
+            Input::Sequence(tensor) => self.run_tile(network, Input::Sequence(&part(tensor, 1, start)?)),
+        });
+        Ok(Recording::concatenate(parts.collect::<Result<_>>()?)?)
+    }
+
+    fn run_tile(&self, network: &SpikingSequential, input: Input) -> Result<Recording> {
+        network.check_input(
+            match input {
+                Input::Constant(tensor) | Input::Sequence(tensor) => tensor,
+            },
+            if matches!(input, Input::Constant(_)) { 1 } else { 2 },
+        )?;
+        let mut state = network.zero_state(input.batch())?;
+        dense::run(network, input, self.steps, &mut state, self.probes)
+    }
+
+    /// How many images fit into the memory allowed: two neighbouring layers' activities are alive at a time.
+    fn images_at_once(&self, network: &SpikingSequential) -> i64 {
+        let size = |shape: &[i64]| shape.iter().product::<i64>();
+        let sizes: Vec<i64> = std::iter::once(size(&network.spec().input))
+            .chain(network.layers().iter().map(|layer| size(layer.output_shape())))
+            .collect();
+        let widest = sizes.windows(2).map(|pair| pair[0] + pair[1]).max().unwrap_or(1).max(1);
+        let element = if network.kind() == Kind::Double { 8 } else { 4 };
+        let per_image = (widest as u128) * (self.steps.max(1) as u128) * element;
+        i64::try_from(self.memory as u128 / per_image.max(1)).unwrap_or(i64::MAX)
+    }
+}

@@ -1,0 +1,54 @@
+//! What can go wrong, one variant a cause, each saying what was expected, what came and what to do.
+
+use std::path::{Path, PathBuf};
+
+/// The result of everything in this library that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Any failure of this library.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried: "read", "write", "create the folder" ..
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A data set is missing or damaged.
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
+    /// A device that cannot be had.
+    #[error(transparent)]
+    Device(#[from] crate::device::DeviceError),
+    /// A neuron's parameters or inputs are not valid.
+    #[error(transparent)]
+    Neuron(#[from] crate::neuron::NeuronError),
+    /// A network cannot be built, or was given something that does not fit.
+    #[error(transparent)]
+    Network(#[from] crate::network::NetworkError),
+    /// A picture cannot be drawn or read.
+    #[error(transparent)]
+    Report(#[from] crate::report::ReportError),
+    /// libtorch refused an operation.
+    #[error("libtorch: {}", first_line(.0))]
+    Torch(#[from] tch::TchError),
+}
+
+impl Error {
+    /// An [`Error::Io`] for `action` on `path`.
+    pub fn io(action: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io { action, path: path.as_ref().to_path_buf(), source }
+    }
+}
+
+/// libtorch's message without the C++ backtrace that follows it.
+fn first_line(error: &tch::TchError) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("Internal torch error: ").unwrap_or(&text);
+    text.lines().next().unwrap_or_default().to_string()
+}

@@ -1,0 +1,94 @@
+//! The fused CPU kernels: what a neuron model's formulas become over whole layers.
+//!
+//! | file | does |
+//! |---|---|
+//! | `rate.rs` | rate forward and backward: gain, bias, rate and its gradient in one pass each |
+//! | `scan.rs` | the spiking step over all timesteps, state in registers |
+//! | `simd.rs` | picks the widest vector instructions of this CPU at run time |
+//! | `threads.rs` | splits work over libtorch's own threads |
+//!
+//! A kernel sees a layer's current as `[rows, neurons]` in memory order: a row is one image (or one timestep of one image),
+//! and gain and bias have one value a neuron.
+
+#![allow(unsafe_code)]
+
+mod rate;
+mod scan;
+mod simd;
+mod threads;
+
+pub use rate::{rate_backward, rate_forward};
+pub use scan::{Scan, scan};
+pub use simd::instruction_set;
+
+use crate::neuron::Real;
+
+/// A number type that kernels work on in memory.
+pub trait Element: Real + Default + Send + Sync + tch::kind::Element + 'static {}
+impl Element for f32 {}
+impl Element for f64 {}
+
+/// How a layer's input drives its neurons: `J[row, i] = gain[i] * input[row, i] + bias[i]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Drive<'a, R> {
+    /// `[rows, neurons]`.
+    pub input: &'a [R],
+    /// `[neurons]`.
+    pub gain: &'a [R],
+    /// `[neurons]`.
+    pub bias: &'a [R],
+}
+
+impl<R> Drive<'_, R> {
+    /// How many neurons a row has.
+    pub fn neurons(&self) -> usize {
+        self.gain.len()
+    }
+
+    /// How many rows there are; panics unless the lengths fit together, which unchecked indexing below relies on.
+    fn rows(&self) -> usize {
+        let neurons = self.neurons();
+        assert_eq!(self.bias.len(), neurons, "one bias a neuron");
+        let rows = self.input.len().checked_div(neurons).unwrap_or(0);
+        assert_eq!(rows * neurons, self.input.len(), "whole rows");
+        rows
+    }
+}
+
+/// The elements of a contiguous CPU tensor.
+///
+/// # Errors
+/// If it is elsewhere, of another kind or not contiguous.
+pub fn elements<R: Element>(tensor: &tch::Tensor) -> Result<&[R], tch::TchError> {
+    let (pointer, length) = checked_pointer::<R>(tensor)?;
+    // SAFETY: contiguous, of this kind and in host memory (checked); the storage lives as long as the borrowed tensor.
+    // That nobody writes meanwhile is the contract of every tensor operation.
+    Ok(unsafe { std::slice::from_raw_parts(pointer, length) })
+}
+
+/// The elements of a contiguous CPU tensor, to be written.
+///
+/// # Errors
+/// If it is elsewhere, of another kind or not contiguous.
+pub fn elements_mut<R: Element>(tensor: &mut tch::Tensor) -> Result<&mut [R], tch::TchError> {
+    let (pointer, length) = checked_pointer::<R>(tensor)?;
+    // SAFETY: as for `elements`; callers pass tensors whose storage they just made or own.
+    Ok(unsafe { std::slice::from_raw_parts_mut(pointer, length) })
+}
+
+fn checked_pointer<R: Element>(tensor: &tch::Tensor) -> Result<(*mut R, usize), tch::TchError> {
+    let fits = tensor.device() == tch::Device::Cpu && tensor.kind() == R::KIND && tensor.is_contiguous();
+    if !fits {
+        return Err(tch::TchError::Kind(format!(
+            "a CPU kernel needs a contiguous {:?} tensor in host memory, not {:?} on {:?}",
+            R::KIND,
+            tensor.kind(),
+            tensor.device()
+        )));
+    }
+    match tensor.numel() {
+        // An empty tensor may have no storage at all.
+        0 => Ok((std::ptr::NonNull::dangling().as_ptr(), 0)),
+        length => Ok((tensor.data_ptr().cast(), length)),
+    }
+}

@@ -1,0 +1,45 @@
+//! Spiking neural networks on libtorch: train as smooth rates, run as real spikes.
+//!
+//! The method is that of Hunsberger & Eliasmith (2016): a network is trained with the differentiable firing rate of its
+//! neurons, and run with the spiking neurons themselves, over timesteps, read out through a lowpass filter.
+//!
+//! ```
+//! use tch::{Device, Kind, Tensor, nn};
+//! use tch_spiking::{NetworkSpec, SpikingSequential};
+//!
+//! let vs = nn::VarStore::new(Device::Cpu);
+//! let net = SpikingSequential::new(&vs.root(), &NetworkSpec::reference(), 0)?;
+//! let images = Tensor::rand([2, 1, 28, 28], (Kind::Float, Device::Cpu)) * 255.0;
+//!
+//! let rates = net.forward_training(&images)?; // [2, 10], differentiable
+//! let spikes = net.simulate(&images, 30, &[])?; // 30 timesteps of 1 ms
+//! assert_eq!(spikes.output.size(), [30, 2, 10]);
+//! # Ok::<(), tch_spiking::Error>(())
+//! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`neuron`] | neuron models: parameters, rate, spiking step, gain and bias |
+//! | [`network`] | [`SpikingSequential`], its builder, specification and state |
+//! | [`engine`] | simulation over time, probes, recordings |
+//! | [`autograd`], [`kernels`] | custom gradients; fused CPU kernels |
+//! | [`data`] | MNIST, Fashion-MNIST, built-in digits |
+//! | [`report`] | pictures |
+
+pub mod atomic_file;
+pub mod autograd;
+pub mod data;
+pub mod device;
+pub mod engine;
+pub mod error;
+pub mod kernels;
+pub mod network;
+pub mod neuron;
+pub mod report;
+mod synapse;
+
+pub use atomic_file::write_atomically;
+pub use device::{DeviceChoice, DeviceError};
+pub use error::{Error, Result};
+pub use network::{NetworkSpec, SpikingSequential};
+pub use synapse::Synapse;

@@ -1,0 +1,12 @@
+//! The command line of tch-spiking: arguments in, exit code out.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    cli::report_panics();
+    cli::exit_code(std::panic::catch_unwind(|| cli::Cli::parse().run()))
+}

@@ -1,0 +1,122 @@
+//! A network, built in code.
+
+use tch::nn::Path;
+use tch::{TchError, Tensor};
+
+use super::layer_spec::{Custom, Dropout, LayerKind, Linear, Pool};
+use super::{InitialVoltage, LayerSpec, NetworkSpec, SpikingSequential};
+use crate::error::Result;
+
+/// Puts a [`SpikingSequential`] together layer by layer; shapes are inferred.
+///
+/// ```
+/// use tch::{Device, nn};
+/// use tch_spiking::neuron::Lif;
+/// use tch_spiking::network::{Builder, Conv2d, NeuronSpec};
+///
+/// let vs = nn::VarStore::new(Device::Cpu);
+/// let net = Builder::new([1, 28, 28])
+///     .layer(Conv2d::new(8, 5).stride(2))
+///     .layer(NeuronSpec::new(Lif::default()).tuned(100.0, 0.0))
+///     .flatten()
+///     .linear(10)
+///     .lowpass(0.1)
+///     .build(&vs.root(), 0)?;
+/// assert_eq!(net.layers()[0].output_shape(), [8, 12, 12]);
+/// # Ok::<(), tch_spiking::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    spec: NetworkSpec,
+}
+
+impl Builder {
+    /// A network for images of this shape: `[C, H, W]`, or `[features]`.
+    pub fn new(input: impl Into<Vec<i64>>) -> Self {
+        Self { spec: NetworkSpec::new(input) }
+    }
+
+    /// Adds any layer: a [`Conv2d`](super::Conv2d), [`Linear`], [`NeuronSpec`](super::NeuronSpec),
+    /// [`Synapse`](crate::Synapse), [`LayerKind`] ..
+    pub fn layer(mut self, layer: impl Into<LayerSpec>) -> Self {
+        self.spec.layers.push(layer.into());
+        self
+    }
+
+    /// Adds a layer under a name of your own, which its parameters carry (`name.weight`).
+    pub fn named_layer(self, name: impl Into<String>, layer: impl Into<LayerSpec>) -> Self {
+        let layer = LayerSpec { name: Some(name.into()), ..layer.into() };
+        self.layer(layer)
+    }
+
+    /// Adds a linear layer with a bias.
+    pub fn linear(self, out_features: i64) -> Self {
+        self.layer(Linear::new(out_features))
+    }
+
+    /// Adds the step from images to features.
+    pub fn flatten(self) -> Self {
+        self.layer(LayerKind::Flatten)
+    }
+
+    /// Adds the mean over `kernel` x `kernel` windows.
+    pub fn avg_pool(self, kernel: i64) -> Self {
+        self.layer(LayerKind::AvgPool(Pool::new(kernel)))
+    }
+
+    /// Adds the maximum over `kernel` x `kernel` windows.
+    pub fn max_pool(self, kernel: i64) -> Self {
+        self.layer(LayerKind::MaxPool(Pool::new(kernel)))
+    }
+
+    /// Adds dropout with probability `p`.
+    pub fn dropout(self, p: f64) -> Self {
+        self.layer(Dropout { p })
+    }
+
+    /// Adds a lowpass filter of time constant `tau` (s).
+    pub fn lowpass(self, tau: f64) -> Self {
+        self.layer(crate::Synapse::Lowpass { tau })
+    }
+
+    /// Adds a tensor operation of your own on a batch, `[B, ..]` to `[B, ..]`; its output shape is found by calling it.
+    pub fn custom(
+        self,
+        label: impl Into<String>,
+        operation: impl Fn(&Tensor) -> Result<Tensor, TchError> + Send + Sync + 'static,
+    ) -> Self {
+        self.layer(Custom::new(label, operation))
+    }
+
+    /// Sets the length of a timestep (s); 0.001 otherwise.
+    pub fn dt(mut self, dt: f64) -> Self {
+        self.spec.dt = dt;
+        self
+    }
+
+    /// Sets how many timesteps an inference takes where none are asked for; 30 otherwise.
+    pub fn steps(mut self, steps: i64) -> Self {
+        self.spec.steps = steps;
+        self
+    }
+
+    /// Sets the voltage that neurons start with; uniform between 0 and 1 otherwise.
+    pub fn initial_voltage(mut self, initial_voltage: InitialVoltage) -> Self {
+        self.spec.initial_voltage = initial_voltage;
+        self
+    }
+
+    /// What was built, in words.
+    pub fn into_spec(self) -> NetworkSpec {
+        self.spec
+    }
+
+    /// Makes the network, its parameters under `path`, everything random drawn from `seed`.
+    ///
+    /// # Errors
+    /// Naming the first layer that does not fit.
+    pub fn build(self, path: &Path, seed: u64) -> Result<SpikingSequential> {
+        SpikingSequential::new(path, &self.spec, seed)
+    }
+}

@@ -1,0 +1,131 @@
+//! A layer of neurons, as written in a configuration.
+
+use std::sync::Arc;
+
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::Distribution;
+use crate::neuron::{Neuron, neuron_from_parameters};
+
+/// A layer of neurons: the model, and the gain and bias that turn the layer's input into the current of each neuron.
+///
+/// `J_i = gain_i * x_i + bias_i`. Gain is fixed, the bias trainable, one for each neuron (not each channel). They come from
+/// `max_rate` and `intercept` (a neuron is silent up to `x = intercept` and fires at `max_rate` Hz at `x = 1`), or are
+/// given; without either, gain is 1 and bias 0.
+#[derive(Clone, Debug)]
+pub struct NeuronSpec {
+    /// The neuron model with its parameters.
+    pub model: Arc<dyn Neuron>,
+    /// How gain and bias start.
+    pub tuning: Tuning,
+    /// Whether the biases are trained.
+    pub trainable_bias: bool,
+}
+
+/// Where gain and bias come from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tuning {
+    /// From the firing rate (Hz) at `x = 1` and the `x` up to which a neuron is silent.
+    Rates {
+        /// Firing rate at `x = 1` (Hz).
+        max_rate: Distribution,
+        /// Silent up to this `x`.
+        intercept: Distribution,
+    },
+    /// Given.
+    Direct {
+        /// Factor of the input.
+        gain: Distribution,
+        /// Current without input.
+        bias: Distribution,
+    },
+}
+
+impl NeuronSpec {
+    /// Neurons of gain 1 and bias 0.
+    pub fn new(model: impl Neuron + 'static) -> Self {
+        let tuning = Tuning::Direct { gain: 1.0.into(), bias: 0.0.into() };
+        Self { model: Arc::new(model), tuning, trainable_bias: true }
+    }
+
+    /// The same with gain and bias from firing rate (Hz) and intercept.
+    #[must_use]
+    pub fn tuned(self, max_rate: impl Into<Distribution>, intercept: impl Into<Distribution>) -> Self {
+        Self { tuning: Tuning::Rates { max_rate: max_rate.into(), intercept: intercept.into() }, ..self }
+    }
+
+    /// The same with this gain and bias.
+    #[must_use]
+    pub fn with_gain_bias(self, gain: impl Into<Distribution>, bias: impl Into<Distribution>) -> Self {
+        Self { tuning: Tuning::Direct { gain: gain.into(), bias: bias.into() }, ..self }
+    }
+
+    /// Gain and bias of `neurons` neurons.
+    pub(super) fn gain_bias(&self, neurons: usize, rng: &mut ChaCha8Rng) -> Result<(Vec<f64>, Vec<f64>), String> {
+        let (first, second) = match self.tuning {
+            Tuning::Rates { max_rate, intercept } => (max_rate, intercept),
+            Tuning::Direct { gain, bias } => (gain, bias),
+        };
+        let (mut first, mut second) = (first.sampler()?, second.sampler()?);
+        let pairs = (0..neurons).map(|_| {
+            let (first, second) = (first(rng), second(rng));
+            match self.tuning {
+                Tuning::Rates { .. } => self.model.gain_bias(first, second).map_err(|error| error.to_string()),
+                Tuning::Direct { .. } => Ok((first, second)),
+            }
+        });
+        let pairs = pairs.collect::<Result<Vec<_>, String>>()?;
+        Ok(pairs.into_iter().unzip())
+    }
+
+    pub(super) fn from_table(model: &str, mut table: toml::Table) -> Result<Self, String> {
+        let own = toml::Table::from_iter(OWN_KEYS.iter().filter_map(|key| table.remove_entry(*key)));
+        let own: OwnKeys = own.try_into().map_err(|error: toml::de::Error| format!("{model}: {}", error.message()))?;
+        let tuning = match own {
+            OwnKeys { max_rate: Some(max_rate), gain: None, bias: None, intercept, .. } => {
+                Tuning::Rates { max_rate, intercept: intercept.unwrap_or(0.0.into()) }
+            }
+            OwnKeys { max_rate: None, intercept: None, gain, bias, .. } => {
+                Tuning::Direct { gain: gain.unwrap_or(1.0.into()), bias: bias.unwrap_or(0.0.into()) }
+            }
+            _ => return Err(format!("{model}: give either max_rate and intercept, or gain and bias, not of both")),
+        };
+        let model = neuron_from_parameters(model, table).map_err(|error| error.to_string())?;
+        Ok(Self { model, tuning, trainable_bias: own.trainable_bias.unwrap_or(true) })
+    }
+
+    pub(super) fn to_table(&self) -> Result<toml::Table, toml::ser::Error> {
+        let mut table = self.model.parameters();
+        let trainable_bias = (!self.trainable_bias).then_some(false);
+        table.extend(toml::Table::try_from(match self.tuning {
+            Tuning::Rates { max_rate, intercept } => OwnKeys {
+                max_rate: Some(max_rate),
+                intercept: Some(intercept),
+                trainable_bias,
+                ..OwnKeys::default()
+            },
+            Tuning::Direct { gain, bias } => {
+                OwnKeys { gain: Some(gain), bias: Some(bias), trainable_bias, ..OwnKeys::default() }
+            }
+        })?);
+        Ok(table)
+    }
+}
+
+const OWN_KEYS: [&str; 5] = ["max_rate", "intercept", "gain", "bias", "trainable_bias"];
+
+/// What a neuron layer's table holds beside its model's parameters.
+#[derive(Default, Serialize, Deserialize)]
+struct OwnKeys {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_rate: Option<Distribution>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intercept: Option<Distribution>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gain: Option<Distribution>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bias: Option<Distribution>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trainable_bias: Option<bool>,
+}

@@ -1,0 +1,139 @@
+//! Neurons behind one interface, over tensors: what layers hold.
+
+use std::fmt::Debug;
+
+use tch::Tensor;
+
+use super::{NeuronError, NeuronModel, Rate, rate_operation, spiking_operation};
+use crate::error::Result;
+
+/// Any [`NeuronModel`], over whole layers of tensors. Every model implements it; nothing else needs to.
+pub trait Neuron: Debug + Send + Sync {
+    /// The model's name: `lif`.
+    fn name(&self) -> &'static str;
+    /// The names of its state variables.
+    fn state_names(&self) -> &'static [&'static str];
+    /// Its parameters by name.
+    fn parameters(&self) -> toml::Table;
+    /// See [`NeuronModel::validate`].
+    ///
+    /// # Errors
+    /// Naming the parameter.
+    fn validate(&self) -> Result<(), NeuronError>;
+    /// See [`NeuronModel::amplitude`].
+    fn amplitude(&self) -> f64;
+    /// See [`NeuronModel::max_rate`] (Hz).
+    fn max_rate(&self) -> f64;
+    /// See [`NeuronModel::gain_bias`].
+    ///
+    /// # Errors
+    /// When no gain and bias do that.
+    fn gain_bias(&self, max_rate: f64, intercept: f64) -> Result<(f64, f64), NeuronError>;
+    /// See [`NeuronModel::rate`].
+    fn rate_at(&self, current: f64) -> Rate<f64>;
+
+    /// The training face: `rate(gain * input + bias)`, differentiable with respect to `input` and `bias`.
+    ///
+    /// # Shapes
+    /// - `input`: `[.., S]`, with `S` the layer's shape, such as `[B, C, H, W]`; `gain`, `bias`: `S`.
+    /// - returns the shape (and memory layout) of `input`.
+    ///
+    /// # Errors
+    /// When shapes, kinds or devices differ.
+    fn rate(&self, input: &Tensor, gain: &Tensor, bias: &Tensor) -> Result<Tensor>;
+
+    /// The inference face: `steps` timesteps of `dt` seconds of the spiking neuron, from `state`, which is moved on.
+    ///
+    /// # Shapes
+    /// - `input`: `[B, S]`, constant over time, or `[T, B, S]` with `T = steps`; `gain`, `bias`: `S`.
+    /// - `state`: a `[B, S]` tensor for each of [`state_names`](Self::state_names).
+    /// - returns output (spikes times amplitude over dt) `[T, B, S]`.
+    ///
+    /// # Errors
+    /// When shapes, kinds or devices differ.
+    fn spike(&self, drive: &SpikingDrive, state: &mut [Tensor], record: &[bool]) -> Result<Spikes>;
+}
+
+/// What drives a layer of spiking neurons.
+#[derive(Debug)]
+pub struct SpikingDrive<'a> {
+    /// `[B, S]` (constant over time) or `[T, B, S]`.
+    pub input: &'a Tensor,
+    /// `S`.
+    pub gain: &'a Tensor,
+    /// `S`.
+    pub bias: &'a Tensor,
+    /// How many timesteps, `T`.
+    pub steps: i64,
+    /// The length of a timestep (s).
+    pub dt: f64,
+}
+
+/// What a layer of spiking neurons did.
+#[derive(Debug)]
+pub struct Spikes {
+    /// `[T, B, S]`: spikes times amplitude over dt.
+    pub output: Tensor,
+    /// `[T, B, S]` for every state variable that was to be recorded, its value after each step.
+    pub recorded: Vec<Option<Tensor>>,
+}
+
+impl<M: NeuronModel> Neuron for M {
+    fn name(&self) -> &'static str {
+        M::NAME
+    }
+    fn state_names(&self) -> &'static [&'static str] {
+        M::STATE
+    }
+    fn parameters(&self) -> toml::Table {
+        // A model is a struct of numbers; one that is not has no parameters to show.
+        toml::Table::try_from(self).unwrap_or_default()
+    }
+    fn validate(&self) -> Result<(), NeuronError> {
+        NeuronModel::validate(self)
+    }
+    fn amplitude(&self) -> f64 {
+        NeuronModel::amplitude(self)
+    }
+    fn max_rate(&self) -> f64 {
+        NeuronModel::max_rate(self)
+    }
+    fn gain_bias(&self, max_rate: f64, intercept: f64) -> Result<(f64, f64), NeuronError> {
+        NeuronModel::gain_bias(self, max_rate, intercept)
+    }
+    fn rate_at(&self, current: f64) -> Rate<f64> {
+        NeuronModel::rate(self, current)
+    }
+    fn rate(&self, input: &Tensor, gain: &Tensor, bias: &Tensor) -> Result<Tensor> {
+        NeuronModel::validate(self)?;
+        rate_operation::rate(self, input, gain, bias)
+    }
+    fn spike(&self, drive: &SpikingDrive, state: &mut [Tensor], record: &[bool]) -> Result<Spikes> {
+        NeuronModel::validate(self)?;
+        spiking_operation::spike(self, drive, state, record)
+    }
+}
+
+/// Checks that `gain` and `bias` have one shape, and that the tensors agree in kind and device.
+pub(super) fn check_drive<M: NeuronModel>(input: &Tensor, gain: &Tensor, bias: &Tensor) -> Result<(), NeuronError> {
+    let fail = |cause| Err(NeuronError::Input { neuron: M::NAME, cause });
+    let shape = bias.size();
+    if gain.size() != shape {
+        return fail(format!("gain has shape {:?}, bias {shape:?}: they must be equal", gain.size()));
+    }
+    if !input.size().ends_with(&shape) {
+        return fail(format!("the input's shape {:?} does not end with that of the neurons, {shape:?}", input.size()));
+    }
+    for (name, tensor) in [("gain", gain), ("bias", bias)] {
+        if (tensor.kind(), tensor.device()) != (input.kind(), input.device()) {
+            return fail(format!(
+                "{name} is {:?} on {:?}, the input {:?} on {:?}: they must be equal",
+                tensor.kind(),
+                tensor.device(),
+                input.kind(),
+                input.device()
+            ));
+        }
+    }
+    Ok(())
+}

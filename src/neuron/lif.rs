@@ -1,0 +1,142 @@
+//! The leaky integrate-and-fire neuron.
+
+use serde::{Deserialize, Serialize};
+
+use super::{NeuronError, NeuronModel, Rate, Real};
+
+/// Below this, `softplus(y)` is `e^y` to the last digit of `f32` (and its logarithm is `y`).
+const SOFTPLUS_TAIL: f64 = -20.0;
+
+/// Leaky integrate-and-fire: `tau_rc dv/dt = J - v`; at `v = 1` a spike, `v` back to 0, and silence for `tau_ref`.
+///
+/// **Rate** (training): `a(J) = A / (tau_ref + tau_rc ln(1 + 1/(J - 1)))` above `J = 1`, else 0. Its slope is infinite at
+/// the threshold, so with `smoothing = sigma > 0` `J - 1` becomes `sigma softplus((J - 1) / sigma)`: the SoftLIF of
+/// Hunsberger & Eliasmith (2016), smooth everywhere, the hard rate for `sigma` towards 0.
+///
+/// **Step** (inference): the membrane equation is integrated exactly over the part of the timestep outside the refractory
+/// period, and the time of the threshold crossing inside the step is kept in the refractory time. The mean rate over a
+/// long run is therefore `a(J)`, whatever the timestep, up to one spike a step.
+///
+/// ```
+/// use tch_spiking::neuron::{Lif, NeuronModel};
+///
+/// let lif = Lif::default();
+/// let rate = lif.rate(2.0_f64).value;
+/// let mut state = [0.0_f64; 2];
+/// let spikes = (0..1000).filter(|_| lif.step(2.0, &mut state, 0.001) > 0.0).count();
+/// assert!((rate - spikes as f64).abs() <= 1.0); // spikes in one second against Hz
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lif {
+    /// Membrane time constant (s), above 0.
+    pub tau_rc: f64,
+    /// Refractory period after a spike (s), 0 or more.
+    pub tau_ref: f64,
+    /// What one spike integrates to over time (dimensionless), above 0.
+    pub amplitude: f64,
+    /// The voltage does not fall below this; 0 or less, `-inf` for no floor.
+    pub min_voltage: f64,
+    /// `sigma` of the SoftLIF rate (in units of current); 0 for the hard rate. Does not change the spikes.
+    pub smoothing: f64,
+}
+
+impl Default for Lif {
+    fn default() -> Self {
+        Self { tau_rc: 0.02, tau_ref: 0.002, amplitude: 1.0, min_voltage: 0.0, smoothing: 0.0 }
+    }
+}
+
+impl Lif {
+    #[inline(always)]
+    fn hard_rate<R: Real>(&self, current: R) -> Rate<R> {
+        let (zero, one) = (R::constant(0.0), R::constant(1.0));
+        let overshoot = current - one;
+        let above = overshoot.greater(zero);
+        let overshoot = R::select(above, overshoot, one);
+        let interval = R::constant(self.tau_ref) + R::constant(self.tau_rc) * (one / overshoot).ln_1p();
+        let value = (R::constant(self.amplitude) / interval).finite();
+        // a^2 / (J (J - 1)) taken apart, so that neither the square nor the product overflows.
+        let slope = (value / current) * (value / overshoot) * R::constant(self.tau_rc / self.amplitude);
+        Rate { value: R::select(above, value, zero), derivative: R::select(above, slope.finite(), zero) }
+    }
+
+    #[inline(always)]
+    fn soft_rate<R: Real>(&self, current: R) -> Rate<R> {
+        let (zero, one) = (R::constant(0.0), R::constant(1.0));
+        let sigma = R::constant(self.smoothing);
+        let overshoot = current - one;
+        let y = overshoot / sigma;
+        let in_tail = R::constant(SOFTPLUS_TAIL).greater(y);
+        let y = R::select(in_tail, R::constant(SOFTPLUS_TAIL), y);
+        let decay = (-y.abs()).exp();
+        // sigma softplus(y) = max(J - 1, 0) + sigma ln(1 + e^-|y|).
+        let smooth = overshoot.max(zero) + sigma * decay.ln_1p();
+        let sigmoid = R::select(y.greater(zero), one, decay) / (one + decay);
+        let log_tail = -(overshoot / sigma) - R::constant(self.smoothing.ln());
+        let log = R::select(in_tail, log_tail, (one / smooth).ln_1p());
+        let interval = R::constant(self.tau_ref) + R::constant(self.tau_rc) * log;
+        let value = (R::constant(self.amplitude) / interval).finite();
+        let scale = R::constant(self.tau_rc / self.amplitude);
+        let slope = (value / smooth) * (value / (smooth + one)) * sigmoid * scale;
+        let tail_slope = value * (value / sigma) * scale;
+        Rate { value, derivative: R::select(in_tail, tail_slope, slope).finite() }
+    }
+}
+
+impl NeuronModel for Lif {
+    const NAME: &'static str = "lif";
+    const STATE: &'static [&'static str] = &["voltage", "refractory_time"];
+    type State<R: Real> = [R; 2];
+
+    fn validate(&self) -> Result<(), NeuronError> {
+        let require = |name, value: f64, valid, expected| NeuronError::require(Self::NAME, name, value, valid, expected);
+        require("tau_rc", self.tau_rc, self.tau_rc > 0.0 && self.tau_rc.is_finite(), "a time above 0 s")?;
+        require("tau_ref", self.tau_ref, self.tau_ref >= 0.0 && self.tau_ref.is_finite(), "a time of 0 s or more")?;
+        require("amplitude", self.amplitude, self.amplitude > 0.0 && self.amplitude.is_finite(), "a number above 0")?;
+        require("min_voltage", self.min_voltage, self.min_voltage <= 0.0, "0, a negative number or -inf")?;
+        // Above 1e4 the "threshold" would be wider than any current, and the tail's logarithm could change sign.
+        require("smoothing", self.smoothing, (0.0..=1e4).contains(&self.smoothing), "0 (hard rate) to 1e4")
+    }
+
+    fn amplitude(&self) -> f64 {
+        self.amplitude
+    }
+
+    fn max_rate(&self) -> f64 {
+        1.0 / self.tau_ref
+    }
+
+    #[inline(always)]
+    fn rate<R: Real>(&self, current: R) -> Rate<R> {
+        if self.smoothing > 0.0 { self.soft_rate(current) } else { self.hard_rate(current) }
+    }
+
+    #[inline(always)]
+    fn step<R: Real>(&self, current: R, state: &mut [R; 2], dt: f64) -> R {
+        let [voltage, refractory] = *state;
+        let (zero, one, step) = (R::constant(0.0), R::constant(1.0), R::constant(dt));
+        let active = (step - refractory).max(zero).min(step);
+        let voltage = voltage - (current - voltage) * (-active / R::constant(self.tau_rc)).exp_m1();
+        let spikes = voltage.greater(one);
+        // The time since the exact crossing of the threshold; rounding may not push it out of the step.
+        let crossing = (one - voltage) / (current - one);
+        let since = (R::constant(-self.tau_rc) * crossing.ln_1p()).max(zero).min(step);
+        *state = [
+            R::select(spikes, zero, voltage.max(R::constant(self.min_voltage))),
+            R::select(spikes, R::constant(self.tau_ref) - since, refractory - step),
+        ];
+        R::select(spikes, R::constant(self.amplitude / dt), zero)
+    }
+
+    /// `J* = 1 / (1 - exp((tau_ref - 1/max_rate) / tau_rc))`, `gain = (J* - 1) / (1 - intercept)`, `bias = 1 - gain intercept`.
+    fn gain_bias(&self, max_rate: f64, intercept: f64) -> Result<(f64, f64), NeuronError> {
+        let valid = max_rate > 0.0 && max_rate < self.max_rate();
+        let expected = format!("above 0 and below 1/tau_ref = {} Hz", self.max_rate());
+        NeuronError::require(Self::NAME, "max_rate", max_rate, valid, &expected)?;
+        NeuronError::require(Self::NAME, "intercept", intercept, intercept < 1.0, "a number below 1")?;
+        let current = -1.0 / ((self.tau_ref - 1.0 / max_rate) / self.tau_rc).exp_m1();
+        let gain = (current - 1.0) / (1.0 - intercept);
+        Ok((gain, 1.0 - gain * intercept))
+    }
+}

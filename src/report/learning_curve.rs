@@ -1,0 +1,135 @@
+//! Loss and accuracy over the epochs of a training run.
+
+use super::canvas::{Canvas, Rect, Type};
+use super::chart::{Chart, Series, draw};
+use super::scale::extent;
+use super::style::TITLE;
+use super::svg::Svg;
+use super::text;
+
+const WIDTH: f64 = 960.0;
+const HEIGHT: f64 = 400.0;
+const MARGIN: f64 = 18.0;
+const GAP: f64 = 24.0;
+/// The accuracy panel is the wider one: its legend has three entries, and it is what is looked at.
+const LOSS_WIDTH: f64 = 350.0;
+/// A loss that falls by more than this factor is drawn on a logarithmic axis.
+const LOGARITHMIC_FROM: f64 = 20.0;
+
+/// One epoch of a training run. Accuracies are fractions, 0 to 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct CurvePoint {
+    /// The epoch, from 1.
+    pub epoch: f64,
+    /// Mean training loss.
+    pub loss: f64,
+    /// Accuracy on the training set, as rates.
+    pub train_accuracy: f64,
+    /// Accuracy on the validation set, as rates, if there is one.
+    pub validation_accuracy: Option<f64>,
+    /// Accuracy as spikes on a sample of the validation set, if it was measured.
+    pub spiking_accuracy: Option<f64>,
+}
+
+/// Draws loss (left) and accuracy in per cent (right) over the epochs, with the last value of each in its legend.
+///
+/// A loss that falls by more than a factor of 20 gets a logarithmic axis.
+pub fn learning_curve(title: &str, points: &[CurvePoint]) -> Svg {
+    let mut canvas = Canvas::new(WIDTH, HEIGHT);
+    let heading = text::fit(title, TITLE, true, WIDTH - 2.0 * MARGIN);
+    canvas.text((MARGIN, MARGIN + 14.0), &heading, Type::new(TITLE).bold());
+    let top = MARGIN + 30.0;
+    let left = Rect { left: MARGIN, top, width: LOSS_WIDTH, height: HEIGHT - top - 0.5 * MARGIN };
+    let right = Rect { left: left.right() + GAP, width: WIDTH - MARGIN - GAP - left.right(), ..left };
+    draw(&mut canvas, left, &loss_chart(points));
+    draw(&mut canvas, right, &accuracy_chart(points));
+    canvas.finish(title)
+}
+
+fn loss_chart(points: &[CurvePoint]) -> Chart {
+    let losses: Vec<_> = points.iter().map(|point| (point.epoch, point.loss)).collect();
+    let logarithmic = extent(losses.iter().map(|point| point.1), false)
+        .is_some_and(|(low, high)| low > 0.0 && high > LOGARITHMIC_FROM * low);
+    Chart {
+        x_label: "epoch".into(),
+        y_label: if logarithmic { "loss (log scale)" } else { "loss" }.into(),
+        x_whole: true,
+        y_log: logarithmic,
+        series: vec![with_last("training", losses, |loss| format!("{loss:.3}"))],
+        ..Chart::default()
+    }
+}
+
+fn accuracy_chart(points: &[CurvePoint]) -> Chart {
+    let percent = |value: fn(&CurvePoint) -> Option<f64>| -> Vec<_> {
+        points.iter().filter_map(|point| Some((point.epoch, 100.0 * value(point)?))).collect()
+    };
+    let lines = [
+        ("training", percent(|point| Some(point.train_accuracy))),
+        ("validation", percent(|point| point.validation_accuracy)),
+        ("spiking", percent(|point| point.spiking_accuracy)),
+    ];
+    let values = lines.iter().flat_map(|(_, line)| line.iter().map(|point| point.1));
+    let y_range = extent(values, false).map(|(low, high)| {
+        let pad = (0.06 * (high - low)).max(0.5);
+        // Nothing is above 100 %, so no room for it; what claims to be is shown all the same.
+        ((low - pad).max(low.min(0.0)), (high + pad).min(high.max(100.0)))
+    });
+    let series = lines.into_iter().filter(|(_, line)| !line.is_empty());
+    Chart {
+        x_label: "epoch".into(),
+        y_label: "accuracy (%)".into(),
+        x_whole: true,
+        y_range,
+        series: series.map(|(name, line)| with_last(name, line, |value| format!("{value:.2} %"))).collect(),
+        ..Chart::default()
+    }
+}
+
+/// A series whose name ends with its last value.
+fn with_last(name: &str, points: Vec<(f64, f64)>, write: impl Fn(f64) -> String) -> Series {
+    let last = points.last().map(|point| point.1).filter(|value| value.is_finite());
+    let name = last.map_or_else(|| name.to_owned(), |value| format!("{name} {}", write(value)));
+    Series::line(name, points)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::svg::assert_drawable;
+    use super::*;
+
+    fn points(count: u32) -> Vec<CurvePoint> {
+        let point = |epoch: u32| CurvePoint {
+            epoch: epoch.into(),
+            loss: 1.0 / f64::from(epoch),
+            train_accuracy: 1.0 - 0.1 / f64::from(epoch),
+            validation_accuracy: Some(0.98),
+            spiking_accuracy: epoch.is_multiple_of(2).then_some(0.975),
+        };
+        (1..=count).map(point).collect()
+    }
+
+    #[test]
+    fn any_number_of_epochs_can_be_drawn() {
+        for count in [0, 1, 2, 100] {
+            assert_drawable(&learning_curve("a run", &points(count)));
+        }
+        let nan = CurvePoint { epoch: 1.0, loss: f64::NAN, train_accuracy: f64::NAN, ..CurvePoint::default() };
+        assert_drawable(&learning_curve("", &[nan]));
+    }
+
+    #[test]
+    fn legend_holds_the_last_values_of_what_was_measured() {
+        let svg = learning_curve("a run", &points(4));
+        for text in ["training 0.250", "training 97.50 %", "validation 98.00 %", "spiking 97.50 %", ">accuracy (%)<"] {
+            assert!(svg.as_str().contains(text), "{text}");
+        }
+        assert!(!learning_curve("a run", &points(1)).as_str().contains("spiking"));
+    }
+
+    #[test]
+    fn a_loss_over_many_magnitudes_is_drawn_on_a_logarithmic_axis() {
+        assert!(!learning_curve("", &points(10)).as_str().contains("log scale"));
+        assert!(learning_curve("", &points(50)).as_str().contains("log scale"));
+    }
+}
