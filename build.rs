@@ -1,7 +1,8 @@
 //! Compiles the C++ half of the autograd node and tells the linker where libtorch is.
 
 use std::env;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 fn main() {
     println!("cargo:rerun-if-changed=src/autograd/node.cpp");
@@ -40,8 +41,24 @@ fn main() {
         println!("cargo:rustc-link-arg={argument}");
     }
     println!("cargo:rustc-link-arg={}", lib.display());
+    link_for_doctests(&lib);
     println!("cargo:rustc-env=TCH_SPIKING_LIBTORCH_LIB={}", lib.display());
 }
+
+/// Doctests get no link arguments; but cargo passes on search paths inside the target folder, so a link there serves them.
+#[cfg(unix)]
+fn link_for_doctests(lib: &Path) {
+    let Some(out) = env::var_os("OUT_DIR") else { return };
+    let link = PathBuf::from(out).join("libtorch");
+    let _ = fs::remove_file(&link);
+    if let Err(error) = std::os::unix::fs::symlink(lib, &link) {
+        fail(&format!("{} cannot be linked to it: {error}", link.display()));
+    }
+    println!("cargo:rustc-link-search=native={}", link.display());
+}
+
+#[cfg(not(unix))]
+fn link_for_doctests(_lib: &Path) {}
 
 fn fail(cause: &str) -> ! {
     eprintln!("tch-spiking needs libtorch 2.11, but {cause}.");

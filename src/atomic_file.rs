@@ -54,7 +54,8 @@ pub fn write_atomically(
 
 /// The operating system's own error; `tempfile` adds the temporary file's path, which tells a user nothing.
 fn without_path(error: std::io::Error) -> std::io::Error {
-    let inner = error.get_ref().and_then(|inner| inner.source()).and_then(|source| source.downcast_ref::<std::io::Error>());
+    let inner =
+        error.get_ref().and_then(|inner| inner.source()).and_then(|source| source.downcast_ref::<std::io::Error>());
     match inner.and_then(std::io::Error::raw_os_error) {
         Some(code) => std::io::Error::from_raw_os_error(code),
         None => error,

@@ -34,6 +34,18 @@ pub enum Error {
     /// A picture cannot be drawn or read.
     #[error(transparent)]
     Report(#[from] crate::report::ReportError),
+    /// An experiment cannot be understood.
+    #[error(transparent)]
+    Experiment(#[from] crate::experiment::ExperimentError),
+    /// A pretrained network is not there.
+    #[error(transparent)]
+    Pretrained(#[from] crate::pretrained::NotFound),
+    /// Training cannot start or go on.
+    #[error(transparent)]
+    Train(#[from] crate::train::TrainError),
+    /// A weights file cannot be used, or does not fit the network.
+    #[error(transparent)]
+    Weights(#[from] crate::weights::WeightsError),
     /// libtorch refused an operation.
     #[error("libtorch: {}", first_line(.0))]
     Torch(#[from] tch::TchError),

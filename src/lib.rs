@@ -23,8 +23,12 @@
 //! | [`network`] | [`SpikingSequential`], its builder, specification and state |
 //! | [`engine`] | simulation over time, probes, recordings |
 //! | [`autograd`], [`kernels`] | custom gradients; fused CPU kernels |
+//! | [`experiment`] | a TOML file that says all a run depends on |
+//! | [`train`], [`evaluate`] | training as rates, with checkpoints; accuracy as rates and as spikes |
 //! | [`data`] | MNIST, Fashion-MNIST, built-in digits |
 //! | [`report`] | pictures |
+//! | [`pretrained`] | networks that come trained |
+//! | [`weights`] | weights files: tensors by name, and networks that describe themselves |
 
 pub mod atomic_file;
 pub mod autograd;
@@ -32,14 +36,20 @@ pub mod data;
 pub mod device;
 pub mod engine;
 pub mod error;
+pub mod evaluate;
+pub mod experiment;
 pub mod kernels;
 pub mod network;
 pub mod neuron;
+pub mod pretrained;
 pub mod report;
 mod synapse;
+pub mod train;
+pub mod weights;
 
 pub use atomic_file::write_atomically;
 pub use device::{DeviceChoice, DeviceError};
 pub use error::{Error, Result};
+pub use experiment::Experiment;
 pub use network::{NetworkSpec, SpikingSequential};
 pub use synapse::Synapse;

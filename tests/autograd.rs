@@ -63,14 +63,14 @@ fn several_inputs_and_outputs() {
             Ok(vec![Some(to_product * &saved_b + to_sum), Some(to_product * &saved_a + to_sum)])
         })
         .unwrap();
-        let mut loss = Tensor::from(0.0);
+        let mut losses = vec![];
         if use_product {
-            loss = loss + product.sum(Kind::Double);
+            losses.push(product.sum(Kind::Double));
         }
         if use_sum {
-            loss = loss + sum.sum(Kind::Double) * 10.0;
+            losses.push(sum.sum(Kind::Double) * 10.0);
         }
-        let gradients = Tensor::run_backward(&[loss], &[&a, &b], false, false);
+        let gradients = Tensor::run_backward(&losses, &[&a, &b], false, false);
         [numbers(&gradients[0]), numbers(&gradients[1])]
     };
     assert_eq!(run(true, true), [[15.0, 17.0], [12.0, 13.0]]);
@@ -82,10 +82,8 @@ fn several_inputs_and_outputs() {
 fn no_gradient_for_an_input_is_none() {
     let (a, b) = (leaf(&[2.0]), leaf(&[5.0]));
     let y = no_grad(|| &a + &b);
-    attach("OnlyFirst", &[&a, &b], &[&y], |gradients| {
-        Ok(vec![gradients[0].as_ref().map(Tensor::shallow_clone), None])
-    })
-    .unwrap();
+    attach("OnlyFirst", &[&a, &b], &[&y], |gradients| Ok(vec![gradients[0].as_ref().map(Tensor::shallow_clone), None]))
+        .unwrap();
     y.sum(Kind::Double).backward();
     assert_eq!(numbers(&a.grad()), [1.0]);
     assert!(!b.grad().defined());
@@ -134,8 +132,7 @@ fn closure_is_dropped_when_attaching_fails() {
     let guard = Arc::new(());
     let x = leaf(&[1.0]);
     let kept = guard.clone();
-    let leaf_output = leaf(&[1.0]);
-    let result = attach("OntoLeaf", &[&x], &[&leaf_output], move |_| {
+    let result = attach("Integers", &[&x], &[&Tensor::from_slice(&[1i64])], move |_| {
         let _ = &kept;
         Ok(vec![None])
     });
@@ -150,23 +147,36 @@ fn closure_is_dropped_when_attaching_fails() {
 }
 
 #[test]
+fn an_output_with_a_gradient_already_is_refused() {
+    let x = leaf(&[1.0]);
+    for output in [&leaf(&[1.0]), &(&x + 1.0), &x] {
+        let error = attach("Again", &[&x], &[output], |_| Ok(vec![None])).unwrap_err().to_string();
+        assert!(error.contains("Again") && error.contains("no_grad"), "{error}");
+        output.sum(Kind::Double).backward();
+    }
+}
+
+#[test]
 fn ten_thousand_graphs_leave_nothing_behind() {
     let guard = Arc::new(());
     let x = leaf(&[0.5; 1000]);
-    let before = resident_bytes();
-    for round in 0..10_000 {
-        let y = square(&square(&x, guard.clone()), guard.clone());
-        // Some graphs are thrown away without ever going backward.
-        if round % 3 != 0 {
-            let loss = y.sum(Kind::Double);
-            let gradients = Tensor::run_backward(&[loss], &[&x], false, false);
-            assert!(gradients[0].defined());
+    let make_graphs = |count| {
+        for round in 0..count {
+            let y = square(&square(&x, guard.clone()), guard.clone());
+            // Some graphs are thrown away without ever going backward.
+            if round % 3 != 0 {
+                let gradients = Tensor::run_backward(&[y.sum(Kind::Double)], &[&x], false, false);
+                assert!(gradients[0].defined());
+            }
         }
-    }
+    };
+    make_graphs(1000); // What libtorch and the allocator keep for good.
+    let before = resident_bytes();
+    make_graphs(10_000);
     assert_eq!(Arc::strong_count(&guard), 1);
     // One leaked tensor a round would be 80 MB.
     let grown = resident_bytes().saturating_sub(before);
-    assert!(grown < 30_000_000, "{grown} bytes more than before");
+    assert!(grown < 20_000_000, "{grown} bytes more than before");
 }
 
 /// The memory of this process, or 0 where the system does not say.

@@ -55,7 +55,7 @@ fn assert_gradients_match(neuron: &dyn Neuron, low: f64, high: f64) {
     assert!(error < 1e-6, "{neuron:?} with respect to the input: {error}");
     let by_bias = central(0.0, STEP).sum_dim_intlist([0i64].as_slice(), false, Kind::Double);
     // Images may cancel out: the error is judged against the whole tensor.
-    let error = distance(&bias.grad(), &by_bias) / by_bias.abs().max().double_value(&[]);
+    let error = distance(&bias.grad(), &by_bias) / by_bias.abs().max().double_value(&[]).max(1e-12);
     assert!(error < 1e-6, "{neuron:?} with respect to the bias: {error}");
 }
 
@@ -77,7 +77,7 @@ fn soft_lif() {
     for smoothing in [0.05, 0.3, 1.0] {
         let lif = Lif { smoothing, amplitude: 0.5, ..Lif::default() };
         // Across the threshold, and deep in the tail: there is no kink.
-        assert_gradients_match(&lif, 0.0, 3.0);
+        assert_gradients_match(&lif, 0.1, 3.0);
         assert_gradients_match(&lif, -30.0, 30.0);
     }
 }
@@ -98,7 +98,8 @@ fn gradients_go_on_through_other_operations() {
     let (gain, bias) = (Tensor::full([10], 2.0, OPTIONS), Tensor::ones([10], OPTIONS));
     let loss = |first: &Tensor| {
         let hidden = lif.rate(&images.matmul(first), &gain, &bias).unwrap();
-        let output = RectifiedLinear::default().rate(&hidden.matmul(&second), &gain.slice(0, 0, 6, 1), &bias.slice(0, 0, 6, 1));
+        let output =
+            RectifiedLinear::default().rate(&hidden.matmul(&second), &gain.slice(0, 0, 6, 1), &bias.slice(0, 0, 6, 1));
         (output.unwrap() * 0.01).tanh().sum(Kind::Double)
     };
     let leaf = first.copy().set_requires_grad(true);

@@ -131,7 +131,10 @@ fn gain_and_bias() {
         let close = |ours: f64, theirs: f64| (ours - theirs).abs() <= 1e-9 * theirs.abs();
         for (i, (max_rate, intercept)) in column("max_rates").into_iter().zip(column("intercepts")).enumerate() {
             let (gain, bias) = neuron.gain_bias(max_rate, intercept).unwrap();
-            assert!(close(gain, column("gain")[i]) && close(bias, column("bias")[i]), "{name} {max_rate}: {gain} {bias}");
+            assert!(
+                close(gain, column("gain")[i]) && close(bias, column("bias")[i]),
+                "{name} {max_rate}: {gain} {bias}"
+            );
             for (row, x) in (0..9).map(|row| (row, f64::from(row) * 0.25 - 1.0)) {
                 // At the intercept itself the rate's slope has no bound: any rounding shows.
                 if x != intercept {

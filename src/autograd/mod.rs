@@ -46,7 +46,7 @@ unsafe extern "C" {
 /// error of [`Tensor::f_backward`].
 ///
 /// # Errors
-/// If libtorch refuses (an output that is a leaf requiring gradients, or an integer tensor).
+/// If an output requires gradients already (computed without `no_grad`, or an input itself) or is an integer tensor.
 ///
 /// ```
 /// use tch::{no_grad, Kind, Tensor};

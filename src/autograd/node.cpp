@@ -75,6 +75,12 @@ extern "C" char* tch_spiking_attach(at::Tensor* const* inputs, size_t input_coun
     variable_list list;
     for (size_t i = 0; i < input_count; ++i) list.push_back(*inputs[i]);
     node->set_next_edges(torch::autograd::collect_next_edges(list));
+    for (size_t i = 0; i < output_count; ++i) {
+      if (outputs[i]->requires_grad()) {
+        throw std::runtime_error(node->label + ": output " + std::to_string(i) +
+                                 " requires a gradient already: compute the outputs under no_grad, anew");
+      }
+    }
     for (size_t i = 0; i < output_count; ++i) torch::autograd::set_history(*outputs[i], node);
   } catch (const std::exception& e) {
     return strdup(e.what());

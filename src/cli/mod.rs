@@ -1,9 +1,14 @@
 //! What the command line understands, and what the outcome of a command is called to the shell.
 
+mod chosen;
 mod console;
 mod data;
 mod doctor;
+mod evaluate;
+mod inspect;
 mod interrupt;
+mod simulate;
+mod train;
 
 use std::process::ExitCode;
 
@@ -40,8 +45,12 @@ Exit code: 0 done, 1 failure, 2 wrong usage, 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Train(train::TrainArgs),
+    Evaluate(evaluate::EvaluateArgs),
+    Simulate(simulate::SimulateArgs),
     Data(data::DataArgs),
     Doctor(doctor::DoctorArgs),
+    Inspect(inspect::InspectArgs),
 }
 
 /// Options of every command.
@@ -74,8 +83,12 @@ impl Cli {
         let console = Console::new(&self.global);
         set_threads(console.threads)?;
         match &self.command {
+            Command::Train(args) => train::run(args, &console)?,
+            Command::Evaluate(args) => evaluate::run(args, &console)?,
+            Command::Simulate(args) => simulate::run(args, &console)?,
             Command::Data(args) => data::run(args, &console)?,
             Command::Doctor(args) => doctor::run(args, &console)?,
+            Command::Inspect(args) => inspect::run(args, &console)?,
         }
         console.finish()
     }

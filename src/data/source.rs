@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::DatasetName;
+
 /// Which data set was really used, as recorded in runs, checkpoints and summaries.
 ///
 /// ```
@@ -41,6 +43,16 @@ impl Source {
             Self::Mnist { .. } => "mnist",
             Self::Fashion { .. } => "fashion",
             Self::Digits { .. } => "digits",
+        }
+    }
+}
+
+impl From<&Source> for DatasetName {
+    fn from(source: &Source) -> Self {
+        match source {
+            Source::Mnist { .. } => Self::Mnist,
+            Source::Fashion { .. } => Self::Fashion,
+            Source::Digits { .. } => Self::Digits,
         }
     }
 }

@@ -98,7 +98,9 @@ pub(super) fn check_steps(input: Input, steps: i64) -> Result<(), NetworkError> 
     let fail = |expected: String| Err(NetworkError::Input { expected, found: format!("{steps} steps") });
     match input {
         _ if steps < 1 => fail("at least one timestep".to_string()),
-        Input::Sequence(tensor) if tensor.size()[0] != steps => fail(format!("{} timesteps of input", tensor.size()[0])),
+        Input::Sequence(tensor) if tensor.size()[0] != steps => {
+            fail(format!("{} timesteps of input", tensor.size()[0]))
+        }
         _ => Ok(()),
     }
 }
@@ -111,9 +113,8 @@ fn spike(
     probed: &mut BTreeMap<Probe, Tensor>,
 ) -> Result<Activity> {
     let names = neurons.model.state_names();
-    let probe_of = |name: &str| {
-        probes.iter().find(|probe| matches!(&probe.quantity, Quantity::State(wanted) if wanted == name))
-    };
+    let probe_of =
+        |name: &str| probes.iter().find(|probe| matches!(&probe.quantity, Quantity::State(wanted) if wanted == name));
     let record: Vec<bool> = names.iter().map(|name| probe_of(name).is_some()).collect();
     let spikes = neurons.model.spike(drive, state, &record)?;
     for (name, tensor) in names.iter().zip(spikes.recorded) {

@@ -61,9 +61,8 @@ mod tests {
     #[test]
     fn limits_and_deviations_are_those_of_keras() {
         let (fan_in, fan_out) = (300.0, 200.0);
-        let sample = |initializer: Initializer| {
-            initializer.sample(100_000, fan_in, fan_out, &mut ChaCha8Rng::seed_from_u64(1))
-        };
+        let sample =
+            |initializer: Initializer| initializer.sample(100_000, fan_in, fan_out, &mut ChaCha8Rng::seed_from_u64(1));
         let largest = |values: &[f64]| values.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
         let deviation = |values: &[f64]| (values.iter().map(|x| x * x).sum::<f64>() / values.len() as f64).sqrt();
         for (initializer, limit) in

@@ -24,9 +24,16 @@ pub struct Layer {
 pub(crate) enum Parameters {
     None,
     /// Of a convolution or a linear layer.
-    Affine { weight: Tensor, bias: Option<Tensor> },
+    Affine {
+        weight: Tensor,
+        bias: Option<Tensor>,
+    },
     /// Of a layer of neurons; all have its shape.
-    Neurons { gain: Tensor, bias: Tensor, initial_voltage: Tensor },
+    Neurons {
+        gain: Tensor,
+        bias: Tensor,
+        initial_voltage: Tensor,
+    },
 }
 
 /// What a layer is built from beside its specification.
@@ -39,10 +46,12 @@ pub(super) struct Context<'a> {
 
 impl Layer {
     pub(super) fn new(name: String, kind: LayerKind, input: &[i64], context: &Context) -> Result<Self, String> {
+        elements("input", input)?;
         let shape = match &kind {
             LayerKind::Custom(custom) => custom_shape(custom, input, context.path)?,
             kind => output_shape(kind, input)?,
         };
+        elements("output", &shape)?;
         let parameters = match &kind {
             LayerKind::Conv2d(layer) => {
                 let weight = [layer.out_channels, input[0] / layer.groups, layer.kernel.0, layer.kernel.1];
@@ -102,6 +111,11 @@ impl Layer {
         }
     }
 
+    #[doc(hidden)]
+    pub fn rates_probe(&self, input: &Tensor) -> Tensor {
+        self.rates(input, None).unwrap()
+    }
+
     /// A layer without state (any but neurons and synapses, which pass through here) on `[B, ..]`.
     pub(crate) fn apply(&self, input: &Tensor) -> Result<Tensor, TchError> {
         match (&self.kind, &self.parameters) {
@@ -152,14 +166,21 @@ fn affine(
     init: Initializer,
     context: &Context,
 ) -> Result<Parameters, String> {
+    let count = elements("weight", weight_shape)?;
     let area: i64 = weight_shape[2..].iter().product();
     let (fan_in, fan_out) = ((weight_shape[1] * area) as f64, (weight_shape[0] * area) as f64);
-    let count = weight_shape.iter().product::<i64>() as usize;
     let values = init.sample(count, fan_in, fan_out, &mut streams::weights(context.seed, context.index));
     let path = context.path / name;
-    let weight = tensor(&values, weight_shape, &path).and_then(|weight| match weight_shape.len() {
-        // Channels last in memory: what libtorch's CPU convolutions are fastest with.
-        4 => weight.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2]),
+    let weight = tensor(&values, weight_shape, &path).and_then(|weight| match *weight_shape {
+        [out, channels, height, width] => {
+            // Channels last in memory: what libtorch's CPU convolutions are fastest with. The strides are spelt out since
+            // with one channel both orders are the same, and libtorch would take it for channels first.
+            let strides = [height * width * channels, 1, width * channels, channels];
+            let options = (weight.kind(), weight.device());
+            let mut channels_last = Tensor::f_empty_strided([out, channels, height, width], strides, options)?;
+            channels_last.f_copy_(&weight)?;
+            Ok(channels_last)
+        }
         _ => Ok(weight),
     });
     let weight = path.add("weight", weight.map_err(|error| error.to_string())?, true);
@@ -170,14 +191,9 @@ fn affine(
     Ok(Parameters::Affine { weight, bias })
 }
 
-fn neuron_parameters(
-    name: &str,
-    neurons: &NeuronSpec,
-    shape: &[i64],
-    context: &Context,
-) -> Result<Parameters, String> {
+fn neuron_parameters(name: &str, neurons: &NeuronSpec, shape: &[i64], context: &Context) -> Result<Parameters, String> {
     neurons.model.validate().map_err(|error| error.to_string())?;
-    let count = shape.iter().product::<i64>() as usize;
+    let count = elements("output", shape)?;
     let (gain, bias) = neurons.gain_bias(count, &mut streams::tuning(context.seed, context.index))?;
     let voltage: Vec<f64> = match context.initial_voltage {
         InitialVoltage::Zero => vec![0.0; count],
@@ -192,6 +208,18 @@ fn neuron_parameters(
     let make = |values: &[f64]| tensor(values, shape, &path).map_err(|error| error.to_string());
     let bias = path.add("bias", make(&bias)?, neurons.trainable_bias);
     Ok(Parameters::Neurons { gain: make(&gain)?, bias, initial_voltage: make(&voltage)? })
+}
+
+/// More than this in one tensor is a mistake in the sizes, which must not end in the process running out of memory.
+const MOST_ELEMENTS: usize = 1 << 28;
+
+/// How many elements a tensor of a layer has.
+fn elements(tensor: &str, shape: &[i64]) -> Result<usize, String> {
+    let count = shape.iter().try_fold(1, |count: i64, &size| count.checked_mul(size));
+    match count.map(usize::try_from) {
+        Some(Ok(count)) if count <= MOST_ELEMENTS => Ok(count),
+        _ => Err(format!("{tensor} {} has more than {MOST_ELEMENTS} elements: choose smaller sizes", show(shape))),
+    }
 }
 
 fn tensor(values: &[f64], shape: &[i64], path: &Path) -> Result<Tensor, TchError> {

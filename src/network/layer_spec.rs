@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::de::Error as _;
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tch::{TchError, Tensor};
 
@@ -297,11 +298,13 @@ impl Serialize for LayerSpec {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut rest = self.kind.to_table().map_err(serde::ser::Error::custom)?;
         // The type first, as a person would write it.
-        let mut map = toml::Table::new();
-        map.extend(rest.remove_entry("type"));
-        map.extend(self.name.clone().map(|name| ("name".to_string(), name.into())));
-        map.extend(rest);
-        map.serialize(serializer)
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", &rest.remove("type"))?;
+        if let Some(name) = &self.name {
+            map.serialize_entry("name", name)?;
+        }
+        rest.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
+        map.end()
     }
 }
 

@@ -99,12 +99,9 @@ impl NeuronSpec {
         let mut table = self.model.parameters();
         let trainable_bias = (!self.trainable_bias).then_some(false);
         table.extend(toml::Table::try_from(match self.tuning {
-            Tuning::Rates { max_rate, intercept } => OwnKeys {
-                max_rate: Some(max_rate),
-                intercept: Some(intercept),
-                trainable_bias,
-                ..OwnKeys::default()
-            },
+            Tuning::Rates { max_rate, intercept } => {
+                OwnKeys { max_rate: Some(max_rate), intercept: Some(intercept), trainable_bias, ..OwnKeys::default() }
+            }
             Tuning::Direct { gain, bias } => {
                 OwnKeys { gain: Some(gain), bias: Some(bias), trainable_bias, ..OwnKeys::default() }
             }

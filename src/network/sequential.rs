@@ -42,9 +42,7 @@ impl SpikingSequential {
         spec.validate()?;
         let kind = path.kind();
         if !matches!(kind, Kind::Float | Kind::Double) {
-            return Err(
-                NetworkError::Specification(format!("parameters of {kind:?}: expected Float or Double")).into()
-            );
+            return Err(NetworkError::Specification(format!("parameters of {kind:?}: expected Float or Double")).into());
         }
         let mut layers: Vec<Layer> = Vec::new();
         for (index, (layer, name)) in spec.layers.iter().zip(spec.layer_names()).enumerate() {

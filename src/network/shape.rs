@@ -5,7 +5,7 @@ use super::layer_spec::{Conv2d, LayerKind, Pool};
 /// The shape of one image after a layer that gets `input`.
 ///
 /// Custom operations are not covered: only calling them tells.
-pub(super) fn output_shape(kind: &LayerKind, input: &[i64]) -> Result<Vec<i64>, String> {
+pub(crate) fn output_shape(kind: &LayerKind, input: &[i64]) -> Result<Vec<i64>, String> {
     match kind {
         LayerKind::Conv2d(layer) => conv2d(layer, input),
         LayerKind::Linear(layer) => {
@@ -23,7 +23,9 @@ pub(super) fn output_shape(kind: &LayerKind, input: &[i64]) -> Result<Vec<i64>, 
         LayerKind::Synapse(synapse) if !(synapse.tau() >= 0.0 && synapse.tau().is_finite()) => {
             Err(format!("tau = {} is not valid: expected a time of 0 s or more", synapse.tau()))
         }
-        LayerKind::Dropout(_) | LayerKind::Neuron(_) | LayerKind::Synapse(_) | LayerKind::Custom(_) => Ok(input.to_vec()),
+        LayerKind::Dropout(_) | LayerKind::Neuron(_) | LayerKind::Synapse(_) | LayerKind::Custom(_) => {
+            Ok(input.to_vec())
+        }
     }
 }
 
@@ -45,8 +47,7 @@ fn conv2d(layer: &Conv2d, input: &[i64]) -> Result<Vec<i64>, String> {
     }
     // The kernel's extent with its gaps.
     let extent = |kernel: i64, dilation: i64| dilation.checked_mul(kernel - 1).map(|reach| reach.saturating_add(1));
-    let (Some(tall), Some(wide)) =
-        (extent(layer.kernel.0, layer.dilation.0), extent(layer.kernel.1, layer.dilation.1))
+    let (Some(tall), Some(wide)) = (extent(layer.kernel.0, layer.dilation.0), extent(layer.kernel.1, layer.dilation.1))
     else {
         return Err("kernel and dilation are too large".to_string());
     };
@@ -111,10 +112,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_said() {
         let cause = |kind: LayerKind, input: &[i64]| output_shape(&kind, input).unwrap_err();
-        assert_eq!(
-            cause(LayerKind::Conv2d(Conv2d::new(8, 7)), &[1, 5, 5]),
-            "input 5x5 is smaller than the 7x7 kernel"
-        );
+        assert_eq!(cause(LayerKind::Conv2d(Conv2d::new(8, 7)), &[1, 5, 5]), "input 5x5 is smaller than the 7x7 kernel");
         assert!(cause(LayerKind::Linear(Linear::new(10)), &[8, 5, 5]).contains("flatten"));
         assert!(cause(LayerKind::Conv2d(Conv2d::new(0, 3)), &[1, 5, 5]).contains("out_channels = 0"));
         assert!(cause(LayerKind::Conv2d(Conv2d { groups: 2, ..Conv2d::new(8, 3) }), &[3, 5, 5]).contains("groups"));

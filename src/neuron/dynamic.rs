@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::{NeuronError, NeuronModel, Rate, rate_operation, spiking_operation};
 use crate::error::Result;
@@ -114,7 +114,7 @@ impl<M: NeuronModel> Neuron for M {
     }
 }
 
-/// Checks that `gain` and `bias` have one shape, and that the tensors agree in kind and device.
+/// Checks that `gain` and `bias` have one shape, and that the tensors are of real numbers of one kind on one device.
 pub(super) fn check_drive<M: NeuronModel>(input: &Tensor, gain: &Tensor, bias: &Tensor) -> Result<(), NeuronError> {
     let fail = |cause| Err(NeuronError::Input { neuron: M::NAME, cause });
     let shape = bias.size();
@@ -123,6 +123,9 @@ pub(super) fn check_drive<M: NeuronModel>(input: &Tensor, gain: &Tensor, bias: &
     }
     if !input.size().ends_with(&shape) {
         return fail(format!("the input's shape {:?} does not end with that of the neurons, {shape:?}", input.size()));
+    }
+    if !matches!(input.kind(), Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16) {
+        return fail(format!("the input is {:?}: expected real numbers, such as Float", input.kind()));
     }
     for (name, tensor) in [("gain", gain), ("bias", bias)] {
         if (tensor.kind(), tensor.device()) != (input.kind(), input.device()) {

@@ -71,7 +71,8 @@ mod tests {
         points
             .map(|x| {
                 let want = exact(f64::from(x));
-                let ulp = f64::from((want as f32).abs().next_up() - (want as f32).abs()).max(f64::from(f32::MIN_POSITIVE));
+                let ulp =
+                    f64::from((want as f32).abs().next_up() - (want as f32).abs()).max(f64::from(f32::MIN_POSITIVE));
                 ((f64::from(ours(x)) - want) / ulp).abs()
             })
             .fold(0.0, f64::max)

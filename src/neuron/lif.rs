@@ -15,7 +15,8 @@ const SOFTPLUS_TAIL: f64 = -20.0;
 ///
 /// **Step** (inference): the membrane equation is integrated exactly over the part of the timestep outside the refractory
 /// period, and the time of the threshold crossing inside the step is kept in the refractory time. The mean rate over a
-/// long run is therefore `a(J)`, whatever the timestep, up to one spike a step.
+/// long run is therefore `a(J)` for every timestep up to `tau_ref`. A longer one loses up to `dt - tau_ref` after a spike,
+/// and there is never more than one spike a step.
 ///
 /// ```
 /// use tch_spiking::neuron::{Lif, NeuronModel};
@@ -90,13 +91,16 @@ impl NeuronModel for Lif {
     type State<R: Real> = [R; 2];
 
     fn validate(&self) -> Result<(), NeuronError> {
-        let require = |name, value: f64, valid, expected| NeuronError::require(Self::NAME, name, value, valid, expected);
+        let require =
+            |name, value: f64, valid, expected| NeuronError::require(Self::NAME, name, value, valid, expected);
         require("tau_rc", self.tau_rc, self.tau_rc > 0.0 && self.tau_rc.is_finite(), "a time above 0 s")?;
         require("tau_ref", self.tau_ref, self.tau_ref >= 0.0 && self.tau_ref.is_finite(), "a time of 0 s or more")?;
         require("amplitude", self.amplitude, self.amplitude > 0.0 && self.amplitude.is_finite(), "a number above 0")?;
         require("min_voltage", self.min_voltage, self.min_voltage <= 0.0, "0, a negative number or -inf")?;
-        // Above 1e4 the "threshold" would be wider than any current, and the tail's logarithm could change sign.
-        require("smoothing", self.smoothing, (0.0..=1e4).contains(&self.smoothing), "0 (hard rate) to 1e4")
+        // Above 1e4 the "threshold" would be wider than any current, and the tail's logarithm could change sign; far below
+        // 1e-20 its reciprocal overflows in `f32`.
+        let smooth = self.smoothing == 0.0 || (1e-20..=1e4).contains(&self.smoothing);
+        require("smoothing", self.smoothing, smooth, "0 (hard rate), or 1e-20 to 1e4")
     }
 
     fn amplitude(&self) -> f64 {
@@ -129,14 +133,15 @@ impl NeuronModel for Lif {
         R::select(spikes, R::constant(self.amplitude / dt), zero)
     }
 
-    /// `J* = 1 / (1 - exp((tau_ref - 1/max_rate) / tau_rc))`, `gain = (J* - 1) / (1 - intercept)`, `bias = 1 - gain intercept`.
+    /// `gain = (J* - 1) / (1 - intercept)`, `bias = 1 - gain intercept`, where `J* - 1 = 1 / (e^((1/max_rate - tau_ref) / tau_rc) - 1)`.
     fn gain_bias(&self, max_rate: f64, intercept: f64) -> Result<(f64, f64), NeuronError> {
         let valid = max_rate > 0.0 && max_rate < self.max_rate();
         let expected = format!("above 0 and below 1/tau_ref = {} Hz", self.max_rate());
         NeuronError::require(Self::NAME, "max_rate", max_rate, valid, &expected)?;
-        NeuronError::require(Self::NAME, "intercept", intercept, intercept < 1.0, "a number below 1")?;
-        let current = -1.0 / ((self.tau_ref - 1.0 / max_rate) / self.tau_rc).exp_m1();
-        let gain = (current - 1.0) / (1.0 - intercept);
+        let below_one = intercept < 1.0 && intercept.is_finite();
+        NeuronError::require(Self::NAME, "intercept", intercept, below_one, "a number below 1")?;
+        let overshoot = 1.0 / ((1.0 / max_rate - self.tau_ref) / self.tau_rc).exp_m1();
+        let gain = overshoot / (1.0 - intercept);
         Ok((gain, 1.0 - gain * intercept))
     }
 }

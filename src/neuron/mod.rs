@@ -22,7 +22,7 @@ mod registry;
 mod spiking_operation;
 mod traced;
 
-pub use dynamic::{Neuron, SpikingDrive, Spikes};
+pub use dynamic::{Neuron, Spikes, SpikingDrive};
 pub use error::NeuronError;
 pub use layout::Layout;
 pub use lif::Lif;

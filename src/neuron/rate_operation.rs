@@ -61,12 +61,7 @@ fn drive<'a, R: Element>(input: &'a Tensor, gain: &'a Tensor, bias: &'a Tensor) 
     Ok(Drive { input: kernels::elements(input)?, gain: kernels::elements(gain)?, bias: kernels::elements(bias)? })
 }
 
-fn with_tensors<M: NeuronModel>(
-    model: &M,
-    input: &Tensor,
-    gain: &Tensor,
-    bias: &Tensor,
-) -> Result<Tensor, TchError> {
+fn with_tensors<M: NeuronModel>(model: &M, input: &Tensor, gain: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
     let formula = Formula::record(1, |current| {
         let rate = model.rate(current[0]);
         vec![rate.value, rate.derivative]
@@ -116,7 +111,8 @@ mod tests {
         let theirs = with_tensors(model, &input, &gain, &bias).unwrap();
         assert_eq!(ours.stride(), input.stride());
         let tolerance = if kind == Kind::Double { 1e-11 } else { 2e-4 };
-        let all = value_and_gradients(&ours, [&input, &bias]).into_iter().zip(value_and_gradients(&theirs, [&input, &bias]));
+        let all =
+            value_and_gradients(&ours, [&input, &bias]).into_iter().zip(value_and_gradients(&theirs, [&input, &bias]));
         for (ours, theirs) in all {
             assert!(ours.allclose(&theirs, tolerance, 1e-6, false), "{ours} {theirs}");
         }

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::dynamic::check_drive;
-use super::{Formula, Layout, NeuronError, NeuronModel, SpikingDrive, Spikes, StateArray, Traced};
+use super::{Formula, Layout, NeuronError, NeuronModel, Spikes, SpikingDrive, StateArray, Traced};
 use crate::error::Result;
 use crate::kernels::{self, Drive, Element, Scan};
 

@@ -61,8 +61,7 @@ pub struct Simulation {
 /// voltage `[B, S]`, the other state variables at 0.
 pub fn simulate(neuron: &dyn Neuron, current: &Tensor, steps: i64, dt: f64, start_voltage: &Tensor) -> Simulation {
     let one_image = start_voltage.get(0);
-    let drive =
-        SpikingDrive { input: current, gain: &one_image.ones_like(), bias: &one_image.zeros_like(), steps, dt };
+    let drive = SpikingDrive { input: current, gain: &one_image.ones_like(), bias: &one_image.zeros_like(), steps, dt };
     let mut state: Vec<_> = neuron.state_names().iter().map(|_| start_voltage.zeros_like()).collect();
     state[0] = start_voltage.copy();
     let spikes = neuron.spike(&drive, &mut state, &vec![true; neuron.state_names().len()]).unwrap();

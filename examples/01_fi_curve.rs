@@ -1,0 +1,52 @@
+//! How fast a LIF neuron fires at a constant input current: its formula against its spikes.
+//!
+//! `cargo run --release --example 01_fi_curve [folder]` writes `fi_curve.png` and `.svg`.
+
+use std::path::PathBuf;
+
+use tch_spiking::neuron::{Lif, NeuronModel};
+use tch_spiking::report::{Chart, Series, chart};
+
+const DT: f64 = 0.001;
+
+fn main() -> tch_spiking::Result<()> {
+    let quick = std::env::var_os("TCH_SPIKING_QUICK").is_some();
+    let seconds = if quick { 1 } else { 10 };
+
+    // Training sees the rate. `smoothing` rounds off the corner at the threshold, where the slope is infinite.
+    let hard = Lif::default();
+    let soft = Lif { smoothing: 0.1, ..Lif::default() };
+    let currents = || (0..=300).map(|i| f64::from(i) * 0.01);
+    let rate_of = |lif: &Lif| currents().map(|current| (current, lif.rate(current).value)).collect::<Vec<_>>();
+
+    // Inference counts spikes: the same neuron, stepped through time.
+    let counted = |current: f64| {
+        let mut state = [0.0; 2]; // membrane voltage, and what is left of the refractory period
+        let steps = (f64::from(seconds) / DT).round() as usize;
+        let spikes = (0..steps).filter(|_| hard.step(current, &mut state, DT) > 0.0).count();
+        spikes as f64 / f64::from(seconds)
+    };
+    let counts: Vec<_> = (0..=20).map(|i| f64::from(i) * 0.15).map(|current| (current, counted(current))).collect();
+
+    println!("current   formula   {seconds} s of spikes");
+    for (current, spikes) in counts.iter().step_by(2) {
+        println!("{current:7.2} {:7.1} Hz {spikes:7.1} Hz", hard.rate(*current).value);
+    }
+
+    let figure = chart(&Chart {
+        title: "Firing rate of a LIF neuron".into(),
+        x_label: "input current (threshold 1)".into(),
+        y_label: "firing rate (Hz)".into(),
+        series: vec![
+            Series::line("hard rate", rate_of(&hard)),
+            Series::line("SoftLIF, smoothing 0.1", rate_of(&soft)),
+            Series::dots(format!("spikes counted over {seconds} s"), counts),
+        ],
+        ..Chart::default()
+    });
+    let folder = std::env::args().nth(1).map_or_else(|| PathBuf::from("target/examples-output"), PathBuf::from);
+    figure.save(folder.join("fi_curve.svg"))?;
+    figure.save(folder.join("fi_curve.png"))?;
+    println!("see {}", folder.join("fi_curve.png").display());
+    Ok(())
+}

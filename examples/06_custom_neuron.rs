@@ -1,0 +1,85 @@
+//! A neuron model of one's own: a sigmoid firing rate, trained by its slope and run as spikes.
+//!
+//! `cargo run --release --example 06_custom_neuron`
+
+use serde::{Deserialize, Serialize};
+use tch::nn::{self, OptimizerConfig};
+use tch::{Device, Kind, Tensor};
+use tch_spiking::network::{Builder, NeuronSpec};
+use tch_spiking::neuron::{NeuronError, NeuronModel, Rate, Real};
+
+/// Fires at `max_rate / (1 + e^-J)` Hz: never quite silent, never faster than `max_rate`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Sigmoid {
+    /// Highest firing rate (Hz).
+    max_rate: f64,
+}
+
+impl NeuronModel for Sigmoid {
+    const NAME: &'static str = "sigmoid";
+    const STATE: &'static [&'static str] = &["voltage"];
+    type State<R: Real> = [R; 1];
+
+    fn validate(&self) -> Result<(), NeuronError> {
+        let valid = self.max_rate > 0.0 && self.max_rate.is_finite();
+        NeuronError::require(Self::NAME, "max_rate", self.max_rate, valid, "a rate above 0 Hz")
+    }
+    // A spike integrates to 1 / max_rate, so that the output lies between 0 and 1.
+    fn amplitude(&self) -> f64 {
+        1.0 / self.max_rate
+    }
+    fn max_rate(&self) -> f64 {
+        self.max_rate
+    }
+
+    // Training: the output and its slope. Written once over `Real`, it becomes a fused kernel and a tensor operation.
+    #[inline(always)]
+    fn rate<R: Real>(&self, current: R) -> Rate<R> {
+        let one = R::constant(1.0);
+        // e^-|J| never overflows; the other half of the curve is its mirror image.
+        let decay = (-current.abs()).exp();
+        let upper = one / (one + decay);
+        let value = R::select(current.greater(R::constant(0.0)), upper, one - upper);
+        Rate { value, derivative: value * (one - value) }
+    }
+
+    // Inference: integrate the rate, spike at every whole number that the voltage passes.
+    #[inline(always)]
+    fn step<R: Real>(&self, current: R, state: &mut [R; 1], dt: f64) -> R {
+        let voltage = state[0] + self.rate(current).value * R::constant(self.max_rate * dt);
+        let spikes = voltage.floor();
+        state[0] = voltage - spikes;
+        spikes * R::constant(self.amplitude() / dt)
+    }
+
+    // There is no silence to tune an intercept to; `x = 1` gives `max_rate` where that is possible.
+    fn gain_bias(&self, max_rate: f64, _intercept: f64) -> Result<(f64, f64), NeuronError> {
+        let share = max_rate / self.max_rate;
+        NeuronError::require(Self::NAME, "max_rate", max_rate, 0.0 < share && share < 1.0, "less than the model's own")?;
+        Ok(((share / (1.0 - share)).ln(), 0.0))
+    }
+}
+
+fn main() -> tch_spiking::Result<()> {
+    let updates = if std::env::var_os("TCH_SPIKING_QUICK").is_some() { 300 } else { 2000 };
+    let vs = nn::VarStore::new(Device::Cpu);
+    let hidden = NeuronSpec::new(Sigmoid { max_rate: 200.0 });
+    let net = Builder::new([2]).linear(16).layer(hidden).linear(1).lowpass(0.05).build(&vs.root(), 0)?;
+
+    let input = Tensor::from_slice2(&[[-1.0_f32, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]]);
+    let xor = Tensor::from_slice2(&[[0.0_f32], [1.0], [1.0], [0.0]]);
+    let mut optimiser = nn::Adam::default().build(&vs, 0.02)?;
+    for _ in 0..updates {
+        optimiser.backward_step(&net.forward_training(&input)?.mse_loss(&xor, tch::Reduction::Mean));
+    }
+
+    let rates = tch::no_grad(|| net.forward_rates(&input))?;
+    let spikes = net.simulate(&input, 500, &[])?.last_output();
+    println!("inputs      exclusive or   as rates   as spikes");
+    for row in 0..4 {
+        let [x, y] = [0, 1].map(|column| input.double_value(&[row, column]));
+        let [wanted, rate, spike] = [&xor, &rates, &spikes].map(|tensor| tensor.double_value(&[row, 0]));
+        println!("{x:4} {y:4} {wanted:12} {rate:13.2} {spike:11.2}");
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Which network and which images a command is about: options that several commands share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tch_spiking::data::{self, DataConfig, Dataset, DatasetName};
+use tch_spiking::pretrained;
+use tch_spiking::weights::{LoadedNetwork, load_network};
+
+use super::Console;
+
+/// Which network.
+#[derive(Debug, Args)]
+pub struct NetworkArgs {
+    /// Weights file or checkpoint, such as runs/1/best.safetensors
+    #[arg(long, value_name = "FILE", conflicts_with = "pretrained")]
+    weights: Option<PathBuf>,
+    /// Pretrained network [default: mnist-lif]
+    #[arg(long, value_name = "NAME")]
+    pretrained: Option<String>,
+}
+
+impl NetworkArgs {
+    /// The network and what to call it.
+    pub fn load(&self, device: tch::Device) -> anyhow::Result<(String, LoadedNetwork)> {
+        let (name, path) = match &self.weights {
+            Some(path) => (path.display().to_string(), path.clone()),
+            None => {
+                let name = self.pretrained.as_deref().unwrap_or(pretrained::DEFAULT);
+                (name.to_string(), pretrained::find(name)?)
+            }
+        };
+        Ok((name, load_network(&path, device)?))
+    }
+}
+
+/// Which images.
+#[derive(Debug, Args)]
+pub struct ImageArgs {
+    /// Which images [default: those that the network was trained on; MNIST falls back to the built-in digits]
+    #[arg(long, value_enum)]
+    pub dataset: Option<DatasetName>,
+    /// Look for the data in this folder first
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl ImageArgs {
+    /// The data set, of which only the test images are wanted, `limit` of them at most.
+    pub fn load(&self, network: &LoadedNetwork, limit: Option<usize>, console: &Console) -> anyhow::Result<Dataset> {
+        let trained_on = match network.provenance.dataset.as_deref() {
+            Some("fashion") => DatasetName::Fashion,
+            Some("digits") => DatasetName::Digits,
+            _ => DatasetName::Auto,
+        };
+        let config = DataConfig {
+            dataset: self.dataset.unwrap_or(trained_on),
+            path: self.data.clone(),
+            train_images: Some(0),
+            validation_images: 0,
+            ..DataConfig::default()
+        };
+        let seed = console.seed.unwrap_or(0);
+        let mut data = data::load(&config, seed, &mut |text| console.note(text))?;
+        if let Some(limit) = limit {
+            data.test = data.test.range(0..limit);
+        }
+        Ok(data)
+    }
+}

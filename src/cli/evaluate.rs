@@ -1,0 +1,132 @@
+//! `evaluate`: accuracy as rates and as spikes, and what the neurons do.
+
+use std::time::Instant;
+
+use clap::Args;
+use indicatif::ProgressStyle;
+use serde_json::json;
+use tch_spiking::device;
+use tch_spiking::evaluate::{LayerActivity, rate_accuracy, spiking};
+use tch_spiking::train::labelled;
+
+use super::Console;
+use super::chosen::{ImageArgs, NetworkArgs};
+use super::train::{grouped, percent};
+
+/// Measure a network on test images: accuracy as rates, as spikes at every step, firing rates
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tch-spiking evaluate                                    the pretrained mnist-lif
+  tch-spiking evaluate --pretrained fashion-lif --steps 60
+  tch-spiking evaluate --weights runs/1/best.safetensors --limit 1000
+  tch-spiking evaluate --json | jq .accuracy_by_step
+
+silent       neurons that do not spike while an image is shown, on average over the images
+saturated    neurons that spike at 95 % of their highest rate or more")]
+pub struct EvaluateArgs {
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    images: ImageArgs,
+    /// Timesteps [default: as many as the network says, mostly 30]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+    steps: Option<i64>,
+    /// Use the first N test images only
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// About how much memory a simulation may take (MiB)
+    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..))]
+    memory: u64,
+}
+
+pub fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> {
+    let device = device::resolve(console.device)?;
+    let (name, loaded) = args.network.load(device)?;
+    let network = &loaded.network;
+    let limit = args.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let data = args.images.load(&loaded, limit, console)?;
+    let test = labelled(&data.test, network)?;
+    let steps = args.steps.unwrap_or(network.spec().steps);
+    let dt = network.spec().dt;
+    console.note(&format!("network   {name}"));
+    console.note(&format!("data      {}, {} test images", data.source, grouped(test.len())));
+
+    let start = Instant::now();
+    let rates = rate_accuracy(network, &test)?;
+    let rate_seconds = start.elapsed().as_secs_f64();
+    let style = ProgressStyle::with_template("spiking   {bar:30} {pos}/{len}  {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = console.progress(test.len() as u64, style);
+    let memory = usize::try_from(args.memory << 20).unwrap_or(usize::MAX);
+    let spikes = spiking(network, &test, steps, memory, &mut |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    let seconds = start.elapsed().as_secs_f64();
+
+    console.print(&format!("as rates  {}   ({rate_seconds:.1} s)", percent(rates)));
+    console.print(&format!(
+        "as spikes {}   after {steps} steps of {} ms   ({:.1} s)",
+        percent(spikes.accuracy()),
+        dt * 1e3,
+        spikes.seconds
+    ));
+    console.print(&by_step(&spikes.accuracy_by_step));
+    console.print(&table(&spikes.layers));
+    console.print(&format!("{:.0} spikes an image", spikes.spikes_per_image));
+    console.emit(&json!({
+        "network": name,
+        "dataset": data.source.name(),
+        "images": test.len(),
+        "steps": steps,
+        "dt": dt,
+        "rate_accuracy": rates,
+        "accuracy": spikes.accuracy(),
+        "accuracy_by_step": spikes.accuracy_by_step,
+        "spikes_per_image": spikes.spikes_per_image,
+        "layers": spikes.layers,
+        "rate_seconds": rate_seconds,
+        "spiking_seconds": spikes.seconds,
+        "seconds": seconds,
+    }))
+}
+
+/// The accuracy at a few steps, so that one sees it rise.
+fn by_step(accuracies: &[f64]) -> String {
+    let last = accuracies.len();
+    let chosen = [1, 2, 5, 10, 15, 20, 30, 50, 100, 200, 500].into_iter().filter(|&step| step < last);
+    let columns: Vec<(String, String)> = chosen
+        .chain([last])
+        .filter_map(|step| Some((step.to_string(), format!("{:.1}", 100.0 * accuracies.get(step - 1)?))))
+        .collect();
+    let row = |cells: Vec<&String>| cells.iter().map(|cell| format!("{cell:>7}")).collect::<String>();
+    format!(
+        "step      {}\ncorrect % {}",
+        row(columns.iter().map(|(step, _)| step).collect()),
+        row(columns.iter().map(|(_, accuracy)| accuracy).collect())
+    )
+}
+
+fn table(layers: &[LayerActivity]) -> String {
+    let width = layers.iter().map(|layer| layer.name.len()).max().unwrap_or(0).max(5);
+    let mut text = format!(
+        "{:<width$} {:>8} {:>9} {:>9} {:>8} {:>9} {:>12}",
+        "layer", "neurons", "mean Hz", "max Hz", "silent", "saturated", "spikes/image"
+    );
+    for layer in layers {
+        text.push_str(&format!(
+            "\n{:<width$} {:>8} {:>9.1} {:>9.0} {:>8} {:>9} {:>12.0}",
+            layer.name,
+            grouped(layer.neurons),
+            layer.mean_rate,
+            layer.max_rate,
+            percent_short(layer.silent_fraction),
+            percent_short(layer.saturated_fraction),
+            layer.spikes_per_image,
+        ));
+    }
+    text
+}
+
+fn percent_short(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}

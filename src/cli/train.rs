@@ -1,0 +1,289 @@
+//! `train`: an experiment from its configuration to a run folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Args;
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use serde_json::json;
+use tch_spiking::Experiment;
+use tch_spiking::data::{self, Dataset, DatasetName};
+use tch_spiking::device;
+use tch_spiking::evaluate::{rate_accuracy, spiking};
+use tch_spiking::train::{EpochMetrics, Observer, Outcome, Progress, RunFolder, Summary, Trainer};
+
+use super::{Console, Interrupted, interrupt_flag};
+
+/// Train a network as rates; see after every epoch how it does as spikes
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without options: the reference network (three convolutions with LIF neurons) on MNIST, 10 epochs.
+Ctrl-C finishes the step, saves a checkpoint and says how to go on.
+
+Examples:
+  tch-spiking train
+  tch-spiking train --dataset digits --epochs 2 --out runs/first
+  tch-spiking train --set data.train_images=2000 --set training.learning_rate=0.002
+  tch-spiking train --config my-experiment.toml --seed 1
+  tch-spiking train --resume runs/first --epochs 5     5 epochs in all
+
+A run folder holds config.toml (every key there is: copy it to make an experiment of your own), metrics.jsonl,
+last.safetensors (the checkpoint), best.safetensors, learning_curve.png and summary.json.")]
+pub struct TrainArgs {
+    /// Experiment file; keys that it does not set keep their defaults
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "resume")]
+    config: Option<PathBuf>,
+    /// Which images (data.dataset)
+    #[arg(long, value_enum, conflicts_with = "resume")]
+    dataset: Option<DatasetName>,
+    /// Look for the data in this folder first (data.path)
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Passes over the training images, in all (training.epochs)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    epochs: Option<u64>,
+    /// Set any key of the experiment, such as training.learning_rate=0.002; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "resume")]
+    assignments: Vec<String>,
+    /// Folder of the run, made new [default: the next free number in runs/]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Go on with the run in this folder
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+}
+
+pub fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
+    let device = device::resolve(console.device)?;
+    let (folder, mut trainer) = match &args.resume {
+        Some(path) => resume(args, path, console, device)?,
+        None => start(args, console, device)?,
+    };
+    introduce(&trainer, &folder, console);
+    let stop = interrupt_flag()?;
+    let mut watcher = Watcher::new(console, &folder);
+    let outcome = trainer.run(&mut watcher, &stop);
+    watcher.bar.finish_and_clear();
+    match outcome.with_context(|| whats_left(&folder))? {
+        Outcome::Interrupted => {
+            folder.save_checkpoint(&trainer)?;
+            interrupted(&trainer, &folder)
+        }
+        Outcome::Finished => finish(&trainer, &folder, console, &stop),
+    }
+}
+
+fn start(args: &TrainArgs, console: &Console, device: tch::Device) -> anyhow::Result<(RunFolder, Trainer)> {
+    let mut experiment = match &args.config {
+        Some(path) => Experiment::from_file(path)?,
+        None => Experiment::default(),
+    };
+    experiment.data.dataset = args.dataset.unwrap_or(experiment.data.dataset);
+    experiment.data.path = args.data.clone().or(experiment.data.path);
+    experiment.training.epochs = args.epochs.unwrap_or(experiment.training.epochs);
+    experiment.seed = console.seed.unwrap_or(experiment.seed);
+    for assignment in &args.assignments {
+        experiment.set(assignment)?;
+    }
+    let data = load(&experiment, console)?;
+    // What was used, not what was asked for: "auto" may mean something else tomorrow.
+    experiment.data.dataset = DatasetName::from(&data.source);
+    let trainer = Trainer::new(experiment.clone(), &data, device)?;
+    let path = args.out.clone().unwrap_or_else(|| next_free(Path::new("runs")));
+    Ok((RunFolder::create(path, &experiment)?, trainer))
+}
+
+fn resume(
+    args: &TrainArgs,
+    path: &Path,
+    console: &Console,
+    device: tch::Device,
+) -> anyhow::Result<(RunFolder, Trainer)> {
+    let folder = RunFolder::open(path)?;
+    let mut experiment = folder.experiment()?;
+    if let Some(seed) = console.seed.filter(|seed| *seed != experiment.seed) {
+        anyhow::bail!("this run has the seed {}: it cannot go on with --seed {seed}", experiment.seed);
+    }
+    experiment.data.path = args.data.clone().or(experiment.data.path);
+    experiment.training.epochs = args.epochs.unwrap_or(experiment.training.epochs);
+    let data = load(&experiment, console)?;
+    let trainer = folder.resume(experiment, &data, device)?;
+    folder.write_config(trainer.experiment())?;
+    Ok((folder, trainer))
+}
+
+fn load(experiment: &Experiment, console: &Console) -> anyhow::Result<Dataset> {
+    Ok(data::load(&experiment.data, experiment.seed, &mut |text| console.note(text))?)
+}
+
+/// `runs/1`, or the first number that is free.
+fn next_free(parent: &Path) -> PathBuf {
+    (1u64..).map(|number| parent.join(number.to_string())).find(|path| !path.exists()).unwrap_or_else(|| parent.into())
+}
+
+fn introduce(trainer: &Trainer, folder: &RunFolder, console: &Console) {
+    let network = trainer.network();
+    let parameters: usize = network.named_parameters().iter().map(|(_, tensor)| tensor.numel()).sum();
+    let neurons: i64 = network.layers().iter().map(|layer| layer.neurons()).sum();
+    console.note(&format!("data      {}, {} training images", trainer.source(), grouped(trainer.training_images())));
+    console.note(&format!("network   {} parameters, {} neurons", grouped(parameters as i64), grouped(neurons)));
+    let device = format!("{:?}", network.device()).to_lowercase();
+    console.note(&format!("device    {device}, {} threads", tch::get_num_threads()));
+    console.note(&format!("run       {}", folder.path().display()));
+    let position = trainer.position();
+    if *position != Default::default() {
+        console.note(&format!("goes on   after epoch {}, step {}", position.epoch, position.step));
+    }
+}
+
+fn finish(trainer: &Trainer, folder: &RunFolder, console: &Console, stop: &AtomicBool) -> anyhow::Result<()> {
+    if stop.load(Ordering::Relaxed) {
+        return interrupted(trainer, folder);
+    }
+    let (network, test) = (trainer.network(), trainer.test());
+    let steps = network.spec().steps;
+    console.note(&format!("testing   {} images, as rates and as {steps} steps of spikes", grouped(test.len())));
+    let style = ProgressStyle::with_template("testing   {bar:30} {pos}/{len}  {eta} left").unwrap_or_else(|_| plain());
+    let bar = console.progress(test.len() as u64, style);
+    let rates = rate_accuracy(network, test)?;
+    let spikes = spiking(network, test, steps, trainer.memory(), &mut |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    let history = &trainer.position().history;
+    let summary = Summary {
+        dataset: trainer.source().clone(),
+        train_images: trainer.training_images(),
+        epochs: trainer.position().epoch,
+        seed: trainer.experiment().seed,
+        device: format!("{:?}", network.device()).to_lowercase(),
+        test_images: test.len(),
+        test_rate_accuracy: rates,
+        test_spiking_accuracy: spikes.accuracy(),
+        test_accuracy_by_step: spikes.accuracy_by_step.clone(),
+        training_seconds: history.iter().map(|metrics| metrics.seconds).sum(),
+        version: env!("CARGO_PKG_VERSION").to_string(),
+    };
+    folder.save_summary(&summary)?;
+    console.print(&format!(
+        "test      {} as rates, {} as spikes after {steps} steps",
+        percent(rates),
+        percent(spikes.accuracy())
+    ));
+    console.print(&format!("saved     {}", folder.path().display()));
+    let mut result = serde_json::to_value(&summary)?;
+    result["run"] = json!(folder.path());
+    result["metrics"] = json!(history);
+    console.emit(&result)
+}
+
+fn interrupted(trainer: &Trainer, folder: &RunFolder) -> anyhow::Result<()> {
+    let position = trainer.position();
+    Err(anyhow::Error::new(Interrupted).context(format!(
+        "interrupted after epoch {}, step {}; all is saved. To go on: {}",
+        position.epoch,
+        position.step,
+        resume_command(folder)
+    )))
+}
+
+fn whats_left(folder: &RunFolder) -> String {
+    match folder.last().is_file() {
+        true => format!("training stopped; the newest checkpoint is whole: {}", folder.last().display()),
+        false => "training stopped before the first checkpoint".to_string(),
+    }
+}
+
+fn resume_command(folder: &RunFolder) -> String {
+    let path = folder.path().display().to_string();
+    match path.contains(|c: char| c.is_whitespace() || "'\"$&;()".contains(c)) {
+        true => format!("tch-spiking train --resume '{}'", path.replace('\'', r"'\''")),
+        false => format!("tch-spiking train --resume {path}"),
+    }
+}
+
+/// Shows how the training goes, and saves after every epoch.
+struct Watcher<'a> {
+    console: &'a Console,
+    folder: &'a RunFolder,
+    bar: ProgressBar,
+    said: Instant,
+    started: Option<(Instant, u64)>,
+}
+
+/// How often a line is written where no bar can be shown.
+const BETWEEN_LINES: Duration = Duration::from_secs(20);
+
+impl<'a> Watcher<'a> {
+    fn new(console: &'a Console, folder: &'a RunFolder) -> Self {
+        let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len}  {msg}").unwrap_or_else(|_| plain());
+        let bar = console.progress(0, style);
+        Self { console, folder, bar, said: Instant::now(), started: None }
+    }
+
+    /// How long the remaining steps of all epochs will take, at the pace so far.
+    fn time_left(&mut self, progress: &Progress) -> HumanDuration {
+        let done = (progress.epoch - 1) * progress.steps + progress.step;
+        let &mut (since, first) = self.started.get_or_insert((Instant::now(), done));
+        let pace = since.elapsed().as_secs_f64() / (done - first).max(1) as f64;
+        HumanDuration(Duration::from_secs_f64(pace * (progress.epochs * progress.steps).saturating_sub(done) as f64))
+    }
+}
+
+impl Observer for Watcher<'_> {
+    fn step(&mut self, progress: &Progress) {
+        let left = self.time_left(progress);
+        let running = progress.running;
+        let text = format!(
+            "loss {:.4}  accuracy {}  {:.0} images/s  {left} left",
+            running.mean_loss(),
+            percent(running.accuracy()),
+            running.images_per_second(),
+        );
+        if self.console.interactive() {
+            self.bar.set_length(progress.steps);
+            self.bar.set_position(progress.step);
+            self.bar.set_prefix(format!("epoch {:>3}/{}", progress.epoch, progress.epochs));
+            self.bar.set_message(text);
+        } else if self.said.elapsed() > BETWEEN_LINES {
+            self.said = Instant::now();
+            let (epoch, step, steps) = (progress.epoch, progress.step, progress.steps);
+            self.console.note(&format!("epoch {epoch:>3}/{}  step {step}/{steps}  {text}", progress.epochs));
+        }
+    }
+
+    fn epoch(&mut self, trainer: &Trainer, metrics: &EpochMetrics) -> tch_spiking::Result<()> {
+        self.folder.save_epoch(trainer)?;
+        self.said = Instant::now();
+        let optional = |name: &str, accuracy: Option<f64>| match accuracy {
+            Some(accuracy) => format!("  {name} {}", percent(accuracy)),
+            None => String::new(),
+        };
+        self.console.note(&format!(
+            "epoch {:>3}/{}  loss {:.4}  train {}{}{}  {:.0} images/s  {:.1} s",
+            metrics.epoch,
+            trainer.experiment().training.epochs,
+            metrics.loss,
+            percent(metrics.train_accuracy),
+            optional("validation", metrics.validation_accuracy),
+            optional("spiking", metrics.spiking_accuracy),
+            metrics.images_per_second,
+            metrics.seconds,
+        ));
+        Ok(())
+    }
+}
+
+fn plain() -> ProgressStyle {
+    ProgressStyle::default_bar()
+}
+
+/// `98.74 %`.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+/// `55,000`.
+pub(super) fn grouped(number: i64) -> String {
+    indicatif::HumanCount(number.max(0) as u64).to_string()
+}

@@ -1,0 +1,53 @@
+//! The `[training]` section of an experiment.
+
+use serde::{Deserialize, Serialize};
+
+use super::{OptimizerConfig, Schedule, TrainError};
+
+/// How to train. The default is the reference recipe: 10 epochs of batches of 200, RMSprop at 0.001, cross-entropy of the
+/// unfiltered rates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingConfig {
+    /// Passes over the training images.
+    pub epochs: u64,
+    /// Images for a step; the last batch of an epoch may be smaller.
+    pub batch_size: usize,
+    /// The learning rate, before the schedule's factor.
+    pub learning_rate: f64,
+    /// Which optimiser.
+    pub optimizer: OptimizerConfig,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 10,
+            batch_size: 200,
+            learning_rate: 0.001,
+            optimizer: OptimizerConfig::default(),
+            schedule: Schedule::default(),
+        }
+    }
+}
+
+impl TrainingConfig {
+    /// # Errors
+    /// Naming the value that is not valid.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let fail = |key, value, expected| Err(TrainError::config("training", key, value, expected));
+        if self.epochs == 0 {
+            return fail("epochs", 0.0, "1 or more");
+        }
+        if self.batch_size == 0 {
+            return fail("batch_size", 0.0, "1 or more");
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return fail("learning_rate", self.learning_rate, "a number above 0");
+        }
+        self.optimizer.validate()?;
+        self.schedule.validate()
+    }
+}

@@ -1,0 +1,172 @@
+//! What can be wrong with a weights file, or with its fit to a network.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use tch::Kind;
+
+use super::Format;
+use super::safetensors::MAX_HEADER;
+use crate::network::shape::show;
+
+/// A weights file that cannot be used, or tensors that do not fit a network.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeightsError {
+    /// Something is wrong with this file.
+    #[error("{}: {cause}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: Box<WeightsError>,
+    },
+    /// The path of a folder.
+    #[error("this is a folder: name the weights file in it")]
+    Folder,
+    /// The path of a pipe, a terminal or another device.
+    #[error("this is not a file but a device: copy its content to a file first")]
+    NotAFile,
+    /// Nothing in it.
+    #[error("the file is empty: write or download it again")]
+    Empty,
+    /// Less in it than its header says.
+    #[error("the file is cut off: expected {expected} bytes, found {found}; write or download it again")]
+    Truncated {
+        /// Its size by its header (at least).
+        expected: u64,
+        /// Its size.
+        found: u64,
+    },
+    /// More in it than its header says.
+    #[error("the file is damaged: expected {expected} bytes, found {found}; write or download it again")]
+    Overlong {
+        /// Its size by its header.
+        expected: u64,
+        /// Its size.
+        found: u64,
+    },
+    /// Another format.
+    #[error("expected a safetensors file, found {found}{}", .found.hint())]
+    NotWeights {
+        /// What it looks like.
+        found: Format,
+    },
+    /// A header that is larger than any network needs.
+    #[error(
+        "the header is said to take {size} bytes, more than the {MAX_HEADER} that are read: the file is damaged, or holds no network of ours"
+    )]
+    HeaderTooLarge {
+        /// Its size (bytes) by the file.
+        size: u64,
+    },
+    /// A header that makes no sense.
+    #[error("the header is damaged ({0}); write or download the file again")]
+    Header(String),
+    /// A tensor of a type that libtorch or this library cannot compute with.
+    #[error(
+        "tensor {tensor} is of type {dtype}: expected F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL; convert it"
+    )]
+    Dtype {
+        /// Its name.
+        tensor: String,
+        /// Its type.
+        dtype: String,
+    },
+    /// A tensor that cannot be written.
+    #[error("cannot save tensor {tensor}: {cause}")]
+    Unwritable {
+        /// Its name.
+        tensor: String,
+        /// Why not.
+        cause: String,
+    },
+    /// Tensors that are not those of the network: all that is wrong with them.
+    #[error("the weights do not fit the network; nothing was loaded{}", list(.0))]
+    Misfits(Vec<Misfit>),
+    /// A file that says nothing about its network.
+    #[error("the file does not say what network its {} tensors belong to{}: give the network's configuration with it{}",
+        .tensors.len(), .reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default(), list(.tensors))]
+    NoSpecification {
+        /// What the file says about that, if anything.
+        reason: Option<String>,
+        /// Names, shapes and kinds of what it holds.
+        tensors: Vec<String>,
+    },
+    /// A file of a later version of this library.
+    #[error("the file is of format version {found}, and this program knows {known}: use a newer tch-spiking")]
+    Version {
+        /// As the file has it.
+        found: String,
+        /// The newest that is known.
+        known: u32,
+    },
+    /// A part of the metadata that is missing or makes no sense.
+    #[error("metadata `{key}`: {cause}")]
+    Metadata {
+        /// Which.
+        key: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The operating system refused.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// libtorch refused.
+    #[error(transparent)]
+    Torch(#[from] tch::TchError),
+}
+
+/// One way in which tensors do not fit a network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misfit {
+    /// A parameter without a tensor.
+    #[error("{name}: missing, expected {}", show(expected))]
+    Missing {
+        /// The parameter.
+        name: String,
+        /// Its shape.
+        expected: Vec<i64>,
+    },
+    /// A tensor without a parameter.
+    #[error("{name}: unexpected, of {}", show(found))]
+    Unexpected {
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        found: Vec<i64>,
+    },
+    /// A tensor of another shape than the parameter.
+    #[error("{name}: expected {}, found {}", show(expected), show(found))]
+    Shape {
+        /// Of both.
+        name: String,
+        /// The parameter's shape.
+        expected: Vec<i64>,
+        /// The tensor's shape.
+        found: Vec<i64>,
+    },
+    /// A tensor of a type that is not floating-point.
+    #[error("{name}: expected floating-point numbers, found {found:?}")]
+    Kind {
+        /// The tensor.
+        name: String,
+        /// What it is of.
+        found: Kind,
+    },
+}
+
+/// How many lines of a list a message shows.
+const SHOWN: usize = 40;
+
+fn list<T: std::fmt::Display>(items: &[T]) -> String {
+    let mut text = String::new();
+    for item in items.iter().take(SHOWN) {
+        let _ = write!(text, "\n  {item}");
+    }
+    if items.len() > SHOWN {
+        let _ = write!(text, "\n  and {} more", items.len() - SHOWN);
+    }
+    text
+}

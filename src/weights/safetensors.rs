@@ -1,0 +1,169 @@
+//! The safetensors format: the length of a JSON header (8 bytes), the header, the tensors' bytes one after the other.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+
+use ::safetensors::Dtype;
+use ::safetensors::tensor::Metadata;
+use serde_json::json;
+use tch::{Device, Kind, Tensor};
+
+use super::{TensorFile, WeightsError};
+
+/// Where the header starts (bytes).
+pub(super) const HEADER_START: usize = 8;
+
+/// The largest header that is read or written (bytes): some 10,000 tensors. Parsing takes many times as much memory.
+pub(super) const MAX_HEADER: u64 = 1 << 20;
+
+/// How much is read at a time (bytes).
+const CHUNK: usize = 4 << 20;
+
+/// The name in the header that is no tensor's.
+const METADATA: &str = "__metadata__";
+
+const DTYPES: [(Dtype, Kind); 10] = [
+    (Dtype::F64, Kind::Double),
+    (Dtype::F32, Kind::Float),
+    (Dtype::F16, Kind::Half),
+    (Dtype::BF16, Kind::BFloat16),
+    (Dtype::I64, Kind::Int64),
+    (Dtype::I32, Kind::Int),
+    (Dtype::I16, Kind::Int16),
+    (Dtype::I8, Kind::Int8),
+    (Dtype::U8, Kind::Uint8),
+    (Dtype::BOOL, Kind::Bool),
+];
+
+/// Reads `file`, `length` bytes long, from its start.
+pub(super) fn read(mut file: File, length: u64) -> Result<TensorFile, WeightsError> {
+    let header = read_header(&mut file, length)?;
+    let mut tensors = BTreeMap::new();
+    for name in header.offset_keys() {
+        let Some(info) = header.info(&name) else { continue };
+        let Some(&(_, kind)) = DTYPES.iter().find(|(dtype, _)| *dtype == info.dtype) else {
+            return Err(WeightsError::Dtype { tensor: name, dtype: info.dtype.to_string() });
+        };
+        let shape: Result<Vec<i64>, _> = info.shape.iter().map(|&size| i64::try_from(size)).collect();
+        let shape = shape.map_err(|_| WeightsError::Header(format!("{name} has the shape {:?}", info.shape)))?;
+        let bytes = read_bytes(&mut file, info.data_offsets.1 - info.data_offsets.0)?;
+        let elements = match kind {
+            // A byte that is neither 0 nor 1 is no valid boolean in memory.
+            Kind::Bool => bytes.f_ne(0)?,
+            _ => bytes.f_view_dtype(kind)?,
+        };
+        tensors.insert(name, elements.f_view(shape.as_slice())?);
+    }
+    let metadata = header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+    Ok(TensorFile { tensors, metadata })
+}
+
+/// The header, checked against the file's length: its tensors cover all that follows it, without gaps or overlaps.
+fn read_header(file: &mut File, length: u64) -> Result<Metadata, WeightsError> {
+    let start = HEADER_START as u64;
+    let too_short = |expected| WeightsError::Truncated { expected, found: length };
+    if length <= start {
+        return Err(too_short(start + 1));
+    }
+    let mut size = [0; HEADER_START];
+    file.read_exact(&mut size)?;
+    let size = u64::from_le_bytes(size);
+    if size > MAX_HEADER {
+        return Err(WeightsError::HeaderTooLarge { size });
+    }
+    if size > length - start {
+        return Err(too_short(start + size));
+    }
+    let mut header = vec![0; size as usize];
+    file.read_exact(&mut header)?;
+    let header: Metadata = serde_json::from_slice(&header).map_err(|error| WeightsError::Header(error.to_string()))?;
+    let expected = (start + size).saturating_add(header.data_len() as u64);
+    match length {
+        _ if length < expected => Err(too_short(expected)),
+        _ if length > expected => Err(WeightsError::Overlong { expected, found: length }),
+        _ => Ok(header),
+    }
+}
+
+/// The next `length` bytes, piece by piece, so that no second copy of all is ever in memory.
+fn read_bytes(file: &mut File, length: usize) -> Result<Tensor, WeightsError> {
+    let bytes = Tensor::f_empty([length as i64], (Kind::Uint8, Device::Cpu))?;
+    let mut chunk = vec![0; CHUNK.min(length)];
+    for start in (0..length).step_by(CHUNK) {
+        let chunk = &mut chunk[..CHUNK.min(length - start)];
+        file.read_exact(chunk)?;
+        let chunk = Tensor::f_from_slice(chunk)?;
+        bytes.f_narrow(0, start as i64, chunk.size()[0])?.f_copy_(&chunk)?;
+    }
+    Ok(bytes)
+}
+
+/// A file about to be written.
+pub(super) struct Layout<'a> {
+    header: String,
+    tensors: Vec<&'a Tensor>,
+}
+
+impl<'a> Layout<'a> {
+    /// The largest elements first, so that all are aligned; then by name.
+    pub(super) fn new(
+        tensors: &'a [(String, Tensor)],
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<Self, WeightsError> {
+        let unwritable = |tensor: &str, cause: String| WeightsError::Unwritable { tensor: tensor.to_string(), cause };
+        let mut entries = Vec::new();
+        for (name, tensor) in tensors {
+            if name == METADATA {
+                return Err(unwritable(name, "the name stands for the metadata; use another".to_string()));
+            }
+            let dtype = match tensor.f_kind() {
+                Ok(kind) if !tensor.is_sparse() && !tensor.is_mkldnn() => {
+                    DTYPES.iter().find(|(_, known)| *known == kind).map(|(dtype, _)| *dtype)
+                }
+                _ => None,
+            };
+            let dtype = dtype.ok_or_else(|| {
+                unwritable(name, format!("expected a dense tensor of numbers, got {tensor:?}; convert it"))
+            })?;
+            entries.push((dtype, name, tensor));
+        }
+        entries.sort_by(|(a, first, _), (b, second, _)| b.cmp(a).then(first.cmp(second)));
+
+        let mut header = serde_json::Map::new();
+        if !metadata.is_empty() {
+            header.insert(METADATA.to_string(), json!(metadata));
+        }
+        let mut end = 0;
+        for (dtype, name, tensor) in &entries {
+            let start = end;
+            end += byte_count(tensor);
+            let entry = json!({ "dtype": dtype.to_string(), "shape": tensor.size(), "data_offsets": [start, end] });
+            if header.insert((*name).clone(), entry).is_some() {
+                return Err(unwritable(name, "there are two of this name".to_string()));
+            }
+        }
+        let mut header = serde_json::Value::Object(header).to_string();
+        // Tensors start at a multiple of 8, as readers that map the file into memory want it.
+        header.push_str(&" ".repeat(header.len().next_multiple_of(HEADER_START) - header.len()));
+        if header.len() as u64 > MAX_HEADER {
+            return Err(WeightsError::HeaderTooLarge { size: header.len() as u64 });
+        }
+        Ok(Self { header, tensors: entries.into_iter().map(|(_, _, tensor)| tensor).collect() })
+    }
+
+    pub(super) fn write(&self, file: &mut dyn Write) -> io::Result<()> {
+        file.write_all(&(self.header.len() as u64).to_le_bytes())?;
+        file.write_all(self.header.as_bytes())?;
+        for tensor in &self.tensors {
+            let mut bytes = vec![0; byte_count(tensor)];
+            tensor.f_copy_data_u8(&mut bytes, tensor.numel()).map_err(io::Error::other)?;
+            file.write_all(&bytes)?;
+        }
+        Ok(())
+    }
+}
+
+fn byte_count(tensor: &Tensor) -> usize {
+    tensor.numel() * tensor.kind().elt_size_in_bytes()
+}
