@@ -2,15 +2,15 @@
 //!
 //! `cargo run --release --example 01_fi_curve [folder]` writes `fi_curve.png` and `.svg`.
 
-use std::path::PathBuf;
+mod common;
 
 use tch_spiking::neuron::{Lif, NeuronModel};
 use tch_spiking::report::{Chart, Series, chart};
 
 const DT: f64 = 0.001;
 
-fn main() -> tch_spiking::Result<()> {
-    let quick = std::env::var_os("TCH_SPIKING_QUICK").is_some();
+fn main() -> anyhow::Result<()> {
+    let quick = common::quick();
     let seconds = if quick { 1 } else { 10 };
 
     // Training sees the rate. `smoothing` rounds off the corner at the threshold, where the slope is infinite.
@@ -44,9 +44,5 @@ fn main() -> tch_spiking::Result<()> {
         ],
         ..Chart::default()
     });
-    let folder = std::env::args().nth(1).map_or_else(|| PathBuf::from("target/examples-output"), PathBuf::from);
-    figure.save(folder.join("fi_curve.svg"))?;
-    figure.save(folder.join("fi_curve.png"))?;
-    println!("see {}", folder.join("fi_curve.png").display());
-    Ok(())
+    common::save(&figure, "fi_curve")
 }

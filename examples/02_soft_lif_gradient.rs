@@ -3,15 +3,14 @@
 //!
 //! `cargo run --release --example 02_soft_lif_gradient [folder]` writes two pictures.
 
-use std::path::PathBuf;
+mod common;
 
 use tch::{Device, Kind, Tensor};
 use tch_spiking::neuron::{Lif, Neuron};
 use tch_spiking::report::{Chart, Series, chart};
 
-fn main() -> tch_spiking::Result<()> {
-    let folder = std::env::args().nth(1).map_or_else(|| PathBuf::from("target/examples-output"), PathBuf::from);
-    let points = if std::env::var_os("TCH_SPIKING_QUICK").is_some() { 101 } else { 801 };
+fn main() -> anyhow::Result<()> {
+    let points = if common::quick() { 101 } else { 801 };
     let options = (Kind::Double, Device::Cpu);
     let current = Tensor::f_linspace(0.6, 1.8, points, options)?;
     let (gain, bias) = (current.ones_like(), current.zeros_like());
@@ -36,7 +35,13 @@ fn main() -> tch_spiking::Result<()> {
 
     for (file, title, y_label, series, y_range) in [
         ("soft_lif_rate", "Rate of LIF and SoftLIF", "firing rate (Hz)", rates, None),
-        ("soft_lif_slope", "Its slope, cut at 600 Hz", "d rate / d current (Hz)", slopes, Some((0.0, 600.0))),
+        (
+            "soft_lif_slope",
+            "Slope of LIF and SoftLIF (the hard one leaves the picture)",
+            "d rate / d current (Hz)",
+            slopes,
+            Some((0.0, 200.0)),
+        ),
     ] {
         let figure = chart(&Chart {
             title: title.into(),
@@ -46,9 +51,7 @@ fn main() -> tch_spiking::Result<()> {
             y_range,
             ..Chart::default()
         });
-        figure.save(folder.join(file).with_extension("svg"))?;
-        figure.save(folder.join(file).with_extension("png"))?;
-        println!("see {}", folder.join(file).with_extension("png").display());
+        common::save(&figure, file)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example 03_raster [folder]` writes `raster.png` and `.svg`.
 
-use std::path::PathBuf;
+mod common;
 
 use tch::{Device, Kind, Tensor, nn};
 use tch_spiking::engine::{Probe, Quantity};
@@ -10,16 +10,14 @@ use tch_spiking::network::{Builder, Distribution, NeuronSpec};
 use tch_spiking::neuron::Lif;
 use tch_spiking::report::{Chart, Series, chart};
 
-const NEURONS: i64 = 40;
+const NEURONS: i64 = 30;
 
-fn main() -> tch_spiking::Result<()> {
-    let steps: i64 = if std::env::var_os("TCH_SPIKING_QUICK").is_some() { 200 } else { 1000 };
+fn main() -> anyhow::Result<()> {
+    let steps: i64 = if common::quick() { 200 } else { 1000 };
 
     // Every neuron draws the x at which it starts to fire and its rate at x = 1; gain and bias follow from them.
-    let neurons = NeuronSpec::new(Lif::default()).tuned(
-        Distribution::Uniform { uniform: [60.0, 120.0] },
-        Distribution::Uniform { uniform: [-0.9, 0.9] },
-    );
+    let neurons = NeuronSpec::new(Lif::default())
+        .tuned(Distribution::Uniform { uniform: [20.0, 60.0] }, Distribution::Uniform { uniform: [-0.9, 0.9] });
     let vs = nn::VarStore::new(Device::Cpu);
     let net = Builder::new([NEURONS]).layer(neurons).build(&vs.root(), 0)?;
 
@@ -34,27 +32,21 @@ fn main() -> tch_spiking::Result<()> {
     // The most eager neuron first.
     let counts = recording.get(&spike_count).map(|counts| counts.get(0)).unwrap_or_default();
     let output = recording.output.f_select(1, 0)?.f_index_select(1, &counts.f_argsort(0, true)?)?;
-    let spikes = Vec::<Vec<i64>>::try_from(output.f_gt(0.0)?.f_nonzero()?)?;
     let total = counts.f_sum(Kind::Double)?.double_value(&[]);
     let seconds = steps as f64 * net.spec().dt;
     println!("{NEURONS} neurons, {seconds} s: {total} spikes, {:.1} Hz a neuron", total / seconds / NEURONS as f64);
 
+    let seconds_at = |step: i64| step as f64 * net.spec().dt;
+    let spikes = Vec::<Vec<i64>>::try_from(output.f_gt(0.0)?.f_nonzero()?)?; // [step, neuron] of each
+    let spikes = spikes.iter().map(|at| (seconds_at(at[0]), (NEURONS - at[1]) as f64));
+    let middle = (NEURONS + 1) as f64 / 2.0;
+    let signal = (0..steps).map(|step| (seconds_at(step), middle + 0.95 * middle * signal.double_value(&[step])));
     let figure = chart(&Chart {
-        title: "Spikes of 40 LIF neurons that see one signal".into(),
+        title: format!("Spikes of {NEURONS} LIF neurons that see one signal"),
         x_label: "time (s)".into(),
         y_label: "neuron, the most eager at the top".into(),
-        series: vec![
-            Series::dots("spike", spikes.iter().map(|at| (at[0] as f64 * net.spec().dt, (NEURONS - at[1]) as f64))),
-            Series::line("signal (-1 to 1 over the height)", (0..steps).map(|step| {
-                let middle = (NEURONS + 1) as f64 / 2.0;
-                (step as f64 * net.spec().dt, middle * (1.0 + 0.95 * signal.double_value(&[step])))
-            })),
-        ],
+        series: vec![Series::line("signal (-1 to 1 over the height)", signal), Series::dots("spike", spikes)],
         ..Chart::default()
     });
-    let folder = std::env::args().nth(1).map_or_else(|| PathBuf::from("target/examples-output"), PathBuf::from);
-    figure.save(folder.join("raster.svg"))?;
-    figure.save(folder.join("raster.png"))?;
-    println!("see {}", folder.join("raster.png").display());
-    Ok(())
+    common::save(&figure, "raster")
 }

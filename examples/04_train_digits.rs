@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example 04_train_digits`
 
+mod common;
+
 use tch::nn::{self, OptimizerConfig};
 use tch::{Device, Kind, Tensor};
 use tch_spiking::data::digits::{self, Split};
@@ -10,9 +12,9 @@ use tch_spiking::neuron::Lif;
 
 const BATCH: i64 = 100;
 
-fn main() -> tch_spiking::Result<()> {
-    let quick = std::env::var_os("TCH_SPIKING_QUICK").is_some();
-    let (train_images, test_images, epochs) = if quick { (1000, 200, 1) } else { (8000, 1000, 3) };
+fn main() -> anyhow::Result<()> {
+    let quick = common::quick();
+    let (train_images, test_images, epochs) = if quick { (2000, 500, 2) } else { (8000, 1000, 3) };
     let (train, train_labels) = tensors(Split::Train, train_images)?;
     let (test, test_labels) = tensors(Split::Test, test_images)?;
 
@@ -29,6 +31,7 @@ fn main() -> tch_spiking::Result<()> {
         .lowpass(0.1) // smooths the spikes' output over 0.1 s; passes rates through
         .build(&vs.root(), 0)?;
 
+    tch::manual_seed(0); // of the shuffling; the network has its own seed
     // Any optimiser and loss of tch: to them the network is a differentiable function.
     let mut optimiser = nn::Adam::default().build(&vs, 2e-3)?;
     for epoch in 1..=epochs {

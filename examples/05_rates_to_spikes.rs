@@ -5,25 +5,24 @@
 //!
 //! `cargo run --release --example 05_rates_to_spikes [folder]` writes two pictures.
 
-use std::path::PathBuf;
+mod common;
 
 use tch::{Device, Kind, Tensor, nn};
 use tch_spiking::network::{Builder, NeuronSpec};
 use tch_spiking::neuron::Lif;
 use tch_spiking::report::{Chart, Series, chart};
 
-fn main() -> tch_spiking::Result<()> {
-    let folder = std::env::args().nth(1).map_or_else(|| PathBuf::from("target/examples-output"), PathBuf::from);
-    let (images, steps) = if std::env::var_os("TCH_SPIKING_QUICK").is_some() { (4, 200) } else { (64, 1000) };
+fn main() -> anyhow::Result<()> {
+    let (images, steps) = if common::quick() { (4, 200) } else { (64, 1000) };
     let input = waves(images)?;
 
     let (mut outputs, mut errors) = (vec![], vec![]);
     println!("filter (s)   error after 50 ms   100 ms   at the end");
-    for tau in [0.005, 0.02, 0.1] {
+    for tau in [0.02, 0.05, 0.1] {
         // The seed draws the same weights every time; only the filter differs.
         let vs = nn::VarStore::new(Device::Cpu);
         let net = Builder::new([16])
-            .linear(400)
+            .linear(1000)
             .layer(NeuronSpec::new(Lif { amplitude: 0.01, ..Lif::default() }).tuned(100.0, 0.0))
             .linear(3)
             .lowpass(tau)
@@ -54,9 +53,7 @@ fn main() -> tch_spiking::Result<()> {
     ] {
         let (title, y_label, x_label) = (title.into(), y_label.into(), "time (ms)".into());
         let figure = chart(&Chart { title, x_label, y_label, series, y_log, ..Chart::default() });
-        figure.save(folder.join(file).with_extension("svg"))?;
-        figure.save(folder.join(file).with_extension("png"))?;
-        println!("see {}", folder.join(file).with_extension("png").display());
+        common::save(&figure, file)?;
     }
     Ok(())
 }

@@ -4,14 +4,13 @@
 
 use serde::{Deserialize, Serialize};
 use tch::nn::{self, OptimizerConfig};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 use tch_spiking::network::{Builder, NeuronSpec};
 use tch_spiking::neuron::{NeuronError, NeuronModel, Rate, Real};
 
-/// Fires at `max_rate / (1 + e^-J)` Hz: never quite silent, never faster than `max_rate`.
+/// Fires at `max_rate / (1 + e^-J)` Hz: never quite silent, never faster than `max_rate` (Hz).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Sigmoid {
-    /// Highest firing rate (Hz).
     max_rate: f64,
 }
 
@@ -21,8 +20,8 @@ impl NeuronModel for Sigmoid {
     type State<R: Real> = [R; 1];
 
     fn validate(&self) -> Result<(), NeuronError> {
-        let valid = self.max_rate > 0.0 && self.max_rate.is_finite();
-        NeuronError::require(Self::NAME, "max_rate", self.max_rate, valid, "a rate above 0 Hz")
+        let valid = (1.0..=1e6).contains(&self.max_rate);
+        NeuronError::require(Self::NAME, "max_rate", self.max_rate, valid, "1 to 1e6 Hz")
     }
     // A spike integrates to 1 / max_rate, so that the output lies between 0 and 1.
     fn amplitude(&self) -> f64 {
@@ -36,10 +35,7 @@ impl NeuronModel for Sigmoid {
     #[inline(always)]
     fn rate<R: Real>(&self, current: R) -> Rate<R> {
         let one = R::constant(1.0);
-        // e^-|J| never overflows; the other half of the curve is its mirror image.
-        let decay = (-current.abs()).exp();
-        let upper = one / (one + decay);
-        let value = R::select(current.greater(R::constant(0.0)), upper, one - upper);
+        let value = one / (one + (-current).exp());
         Rate { value, derivative: value * (one - value) }
     }
 
@@ -52,27 +48,25 @@ impl NeuronModel for Sigmoid {
         spikes * R::constant(self.amplitude() / dt)
     }
 
-    // There is no silence to tune an intercept to; `x = 1` gives `max_rate` where that is possible.
+    // For specifications with a `max_rate` (at x = 1); nothing can be done about an intercept, for it is never silent.
     fn gain_bias(&self, max_rate: f64, _intercept: f64) -> Result<(f64, f64), NeuronError> {
-        let share = max_rate / self.max_rate;
-        NeuronError::require(Self::NAME, "max_rate", max_rate, 0.0 < share && share < 1.0, "less than the model's own")?;
-        Ok(((share / (1.0 - share)).ln(), 0.0))
+        let odds = max_rate / (self.max_rate - max_rate);
+        let valid = odds > 0.0 && odds.is_finite();
+        NeuronError::require(Self::NAME, "max_rate", max_rate, valid, "above 0 Hz and below the model's own")?;
+        Ok((odds.ln(), 0.0))
     }
 }
 
-fn main() -> tch_spiking::Result<()> {
-    let updates = if std::env::var_os("TCH_SPIKING_QUICK").is_some() { 300 } else { 2000 };
+fn main() -> anyhow::Result<()> {
     let vs = nn::VarStore::new(Device::Cpu);
-    let hidden = NeuronSpec::new(Sigmoid { max_rate: 200.0 });
-    let net = Builder::new([2]).linear(16).layer(hidden).linear(1).lowpass(0.05).build(&vs.root(), 0)?;
-
+    let sigmoid = NeuronSpec::new(Sigmoid { max_rate: 200.0 });
+    let net = Builder::new([2]).linear(16).layer(sigmoid).linear(1).lowpass(0.05).build(&vs.root(), 0)?;
     let input = Tensor::from_slice2(&[[-1.0_f32, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]]);
     let xor = Tensor::from_slice2(&[[0.0_f32], [1.0], [1.0], [0.0]]);
     let mut optimiser = nn::Adam::default().build(&vs, 0.02)?;
-    for _ in 0..updates {
+    for _ in 0..1000 {
         optimiser.backward_step(&net.forward_training(&input)?.mse_loss(&xor, tch::Reduction::Mean));
     }
-
     let rates = tch::no_grad(|| net.forward_rates(&input))?;
     let spikes = net.simulate(&input, 500, &[])?.last_output();
     println!("inputs      exclusive or   as rates   as spikes");

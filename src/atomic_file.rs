@@ -29,6 +29,10 @@ pub fn write_atomically(
         _ => Path::new("."),
     };
     let write = || -> std::io::Result<()> {
+        // A rename would replace a device such as /dev/null, not write to it.
+        if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            return Err(std::io::Error::other("there is something else of that name, and not a regular file"));
+        }
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]
         {

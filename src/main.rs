@@ -8,5 +8,6 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     cli::report_panics();
+    tch_spiking::kernels::keep_freed_memory();
     cli::exit_code(std::panic::catch_unwind(|| cli::Cli::parse().run()))
 }

@@ -290,6 +290,7 @@ fn numbers_of_steps_and_sequences_that_do_not_fit_are_errors() {
     for steps in [0, -1, i64::MIN] {
         assert!(message(net.simulate(&images(1, Kind::Float), steps, &[])).contains("at least one timestep"));
     }
+    message(net.simulate(&images(1, Kind::Float), i64::MAX, &[]));
     let sequence = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
     assert!(message(net.simulate_sequence(&sequence(&[3, 1, 10, 9]), &[])).contains("steps x batch x 1x10x9"));
     for shape in [[0, 2, 1, 10, 9].as_slice(), &[3, 0, 1, 10, 9], &[3, 2, 1, 10, 8], &[3], &[]] {
@@ -329,7 +330,6 @@ fn the_filtered_output_comes_near_that_of_the_rates() {
         let spikes = net.simulate(&input, 2000, &[]).unwrap();
         let error = |output: &Tensor| f64::try_from((output - &rates).norm() / rates.norm()).unwrap();
         let (early, late) = (error(&spikes.output.get(20)), error(&spikes.last_output()));
-        println!("{early} {late}");
         assert!(late < 0.05 && late < early, "{early} {late}");
     }
 }

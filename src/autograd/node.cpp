@@ -6,7 +6,11 @@
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/version.h>
 
+#include <climits>
 #include <cstring>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 static_assert(TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR == 11,
               "tch-spiking is written for libtorch 2.11: run scripts/setup.sh");
@@ -97,6 +101,14 @@ extern "C" void tch_spiking_parallel_for(int64_t count, int64_t grain, void* con
 
 extern "C" bool tch_spiking_is_channels_last(const at::Tensor* tensor) {
   return tensor->is_contiguous(at::MemoryFormat::ChannelsLast);
+}
+
+extern "C" bool tch_spiking_keep_freed_memory() {
+#ifdef __GLIBC__
+  return mallopt(M_MMAP_MAX, 0) == 1 && mallopt(M_TRIM_THRESHOLD, INT_MAX) == 1;
+#else
+  return false;
+#endif
 }
 
 // Rust frees the error texts that C++ made, and makes those that C++ frees, with the same allocator.

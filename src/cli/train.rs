@@ -254,6 +254,7 @@ impl Observer for Watcher<'_> {
 
     fn epoch(&mut self, trainer: &Trainer, metrics: &EpochMetrics) -> tch_spiking::Result<()> {
         self.folder.save_epoch(trainer)?;
+        self.console.detail(&format!("saved     {}", self.folder.last().display()));
         self.said = Instant::now();
         let optional = |name: &str, accuracy: Option<f64>| match accuracy {
             Some(accuracy) => format!("  {name} {}", percent(accuracy)),

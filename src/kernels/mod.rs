@@ -5,6 +5,7 @@
 //! | `rate.rs` | rate forward and backward: gain, bias, rate and its gradient in one pass each |
 //! | `scan.rs` | the spiking step over all timesteps, state in registers |
 //! | `simd.rs` | picks the widest vector instructions of this CPU at run time |
+//! | `memory.rs` | keeps freed memory from step to step |
 //! | `threads.rs` | splits work over libtorch's own threads |
 //!
 //! A kernel sees a layer's current as `[rows, neurons]` in memory order: a row is one image (or one timestep of one image),
@@ -12,13 +13,15 @@
 
 #![allow(unsafe_code)]
 
+mod memory;
 mod rate;
 mod scan;
 mod simd;
 mod threads;
 
+pub use memory::keep_freed_memory;
 pub use rate::{rate_backward, rate_forward};
-pub use scan::{Scan, scan};
+pub use scan::{MAX_STATE, Scan, scan};
 pub use simd::instruction_set;
 
 use crate::neuron::Real;

@@ -37,9 +37,11 @@ struct Forward<'a, M, R> {
 impl<M: NeuronModel, R: Element> Kernel for Forward<'_, M, R> {
     #[inline(always)]
     fn run(self) {
+        // A copy, so that the compiler sees its parameters as constants of the loop.
+        let model = self.model.clone();
         let Drive { input, gain, bias } = self.drive;
         for (((output, &input), &gain), &bias) in self.output.iter_mut().zip(input).zip(gain).zip(bias) {
-            *output = self.model.rate(gain * input + bias).value;
+            *output = model.rate(gain * input + bias).value;
         }
     }
 }
@@ -97,11 +99,12 @@ struct Backward<'a, M, R> {
 impl<M: NeuronModel, R: Element> Kernel for Backward<'_, M, R> {
     #[inline(always)]
     fn run(self) {
+        let model = self.model.clone();
         let Drive { input, gain, bias } = self.drive;
         let constants = gain.iter().zip(bias);
         let gradients = self.output_gradient.iter().zip(self.input_gradient).zip(self.bias_gradient);
         for ((&input, (&gain, &bias)), ((&output, to_input), to_bias)) in input.iter().zip(constants).zip(gradients) {
-            let to_current = output * self.model.rate(gain * input + bias).derivative;
+            let to_current = output * model.rate(gain * input + bias).derivative;
             *to_input = to_current * gain;
             *to_bias = *to_bias + to_current;
         }

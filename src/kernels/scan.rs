@@ -10,7 +10,7 @@ const LANES: usize = 64;
 /// Neuron timesteps below which a second thread costs more than it saves.
 const GRAIN: usize = 8 * 1024;
 /// The most state variables that a model can have.
-const MAX_STATE: usize = 4;
+pub const MAX_STATE: usize = 4;
 
 /// What [`scan`] reads and writes. `steps` timesteps of `batch` rows of `neurons`.
 #[derive(Debug)]
@@ -89,6 +89,8 @@ struct Lanes<'a, M, R> {
 impl<M: NeuronModel, R: Element> Kernel for Lanes<'_, M, R> {
     #[inline(always)]
     fn run(self) {
+        // A copy, so that the compiler sees its parameters as constants of the loop.
+        let model = self.model.clone();
         let width = self.columns.len();
         let here = self.start..self.start + width;
         let zero = R::default();
@@ -112,7 +114,7 @@ impl<M: NeuronModel, R: Element> Kernel for Lanes<'_, M, R> {
             }
             for lane in 0..LANES {
                 let mut one = M::State::<R>::from_fn(|variable| state[variable][lane]);
-                spikes[lane] = self.model.step(current[lane], &mut one, self.dt);
+                spikes[lane] = model.step(current[lane], &mut one, self.dt);
                 for (variable, &value) in one.as_ref().iter().enumerate() {
                     state[variable][lane] = value;
                 }

@@ -15,7 +15,7 @@ pub trait NeuronModel: Clone + Debug + PartialEq + Serialize + DeserializeOwned 
     /// The name in specifications, files and messages: `lif`.
     const NAME: &'static str;
 
-    /// Names of the state variables. The first starts at the network's initial voltage, the others at 0.
+    /// Names of the state variables, 1 to 4. The first starts at the network's initial voltage, the others at 0.
     const STATE: &'static [&'static str];
 
     /// The state of one neuron, in the order of [`STATE`](Self::STATE): `[R; 2]`.

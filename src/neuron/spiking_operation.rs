@@ -27,6 +27,14 @@ fn check<M: NeuronModel>(drive: &SpikingDrive, state: &[Tensor], record: &[bool]
     check_drive::<M>(drive.input, drive.gain, drive.bias)?;
     let fail = |cause| Err(NeuronError::Input { neuron: M::NAME, cause });
     NeuronError::require(M::NAME, "dt", drive.dt, drive.dt > 0.0 && drive.dt.is_finite(), "a time above 0 s")?;
+    let variables = <M::State<f32> as StateArray<f32>>::LEN;
+    if M::STATE.len() != variables || !(1..=kernels::MAX_STATE).contains(&variables) {
+        return fail(format!(
+            "a model has 1 to {} state variables, each with a name; this one has {variables} and the names {:?}",
+            kernels::MAX_STATE,
+            M::STATE
+        ));
+    }
     if state.len() != M::STATE.len() || record.len() != M::STATE.len() {
         return fail(format!("expected {} state variables {:?}, got {}", M::STATE.len(), M::STATE, state.len()));
     }

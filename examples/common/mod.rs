@@ -1,0 +1,24 @@
+//! Shared by the examples.
+
+use std::path::PathBuf;
+
+use tch_spiking::report::Svg;
+
+/// Whether to be done in a second or two: the environment variable `TCH_SPIKING_QUICK` is set.
+#[allow(dead_code)] // Not every example has two sizes.
+pub fn quick() -> bool {
+    std::env::var_os("TCH_SPIKING_QUICK").is_some()
+}
+
+/// Writes `name.svg` and `name.png` to the folder given as first argument, else `target/examples-output`.
+#[allow(dead_code)] // Not every example draws.
+pub fn save(figure: &Svg, name: &str) -> anyhow::Result<()> {
+    let folder = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("target/examples-output"), PathBuf::from);
+    std::fs::create_dir_all(&folder).map_err(|error| tch_spiking::Error::io("create the folder", &folder, error))?;
+    for extension in ["svg", "png"] {
+        let path = folder.join(name).with_extension(extension);
+        figure.save(&path)?;
+        println!("see {}", path.display());
+    }
+    Ok(())
+}
