@@ -111,11 +111,6 @@ impl Layer {
         }
     }
 
-    #[doc(hidden)]
-    pub fn rates_probe(&self, input: &Tensor) -> Tensor {
-        self.rates(input, None).unwrap()
-    }
-
     /// A layer without state (any but neurons and synapses, which pass through here) on `[B, ..]`.
     pub(crate) fn apply(&self, input: &Tensor) -> Result<Tensor, TchError> {
         match (&self.kind, &self.parameters) {
