@@ -53,3 +53,8 @@ pub use error::{Error, Result};
 pub use experiment::Experiment;
 pub use network::{NetworkSpec, SpikingSequential};
 pub use synapse::Synapse;
+
+/// The README's Rust code runs as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

@@ -60,7 +60,8 @@ impl ImageArgs {
             validation_images: 0,
             ..DataConfig::default()
         };
-        let seed = console.seed.unwrap_or(0);
+        // Built-in digits: those that the run was tested on.
+        let seed = console.seed.unwrap_or(network.provenance.seed);
         let mut data = data::load(&config, seed, &mut |text| console.note(text))?;
         if let Some(limit) = limit {
             data.test = data.test.range(0..limit);

@@ -39,6 +39,10 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tch-spiking data fetch mnist
+  tch-spiking data fetch fashion --to data              into ./data/fashion
+  tch-spiking data fetch mnist --mirror https://server/mnist")]
 struct FetchArgs {
     /// What to download: MNIST is 12 MB, Fashion-MNIST 31 MB
     dataset: Published,
@@ -59,6 +63,9 @@ enum Published {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tch-spiking data verify
+  tch-spiking data verify --data ~/datasets --json")]
 struct VerifyArgs {
     /// Look into this folder first
     #[arg(long, value_name = "DIR")]
@@ -66,6 +73,9 @@ struct VerifyArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tch-spiking data preview --out mnist.png
+  tch-spiking data preview --dataset digits --seed 7 --out digits.png")]
 struct PreviewArgs {
     /// Which data set
     #[arg(long, value_enum, default_value_t)]

@@ -1,12 +1,12 @@
 //! `doctor`: what this machine offers, and why it does not offer more.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 use tch_spiking::data::{locate::Places, manifest};
-use tch_spiking::device;
+use tch_spiking::{device, pretrained};
 
 use super::Console;
 
@@ -85,7 +85,7 @@ pub fn run(args: &DoctorArgs, console: &Console) -> anyhow::Result<()> {
         }),
         cuda: Cuda { devices: *cuda.as_ref().unwrap_or(&0), why_not: cuda.err().map(|cause| cause.to_string()) },
         data: find_data(&Places::new(args.data.as_deref())),
-        pretrained: folders_with("pretrained".as_ref(), "weights.safetensors"),
+        pretrained: pretrained::names(),
     };
     console.print(&describe(&report));
     console.emit(&report)?;
@@ -172,17 +172,10 @@ fn find_data(places: &Places) -> Data {
     data
 }
 
-/// The names of the folders in `folder` that hold a file of this name, in order.
-fn folders_with(folder: &Path, file: &str) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let names = entries.filter(|entry| entry.path().join(file).is_file());
-    let mut names: Vec<_> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

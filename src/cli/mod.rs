@@ -66,7 +66,7 @@ pub struct Global {
     /// Threads on the processor [default: one a core]
     #[arg(long, global = true, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_THREADS as u64))]
     threads: Option<usize>,
-    /// Seed of everything random; the same seed gives the same result on the same device
+    /// Seed of everything random; the same seed gives the same result on the same device with as many threads
     #[arg(long, global = true, value_name = "N")]
     seed: Option<u64>,
     /// Print results and errors, no progress

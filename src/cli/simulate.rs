@@ -90,7 +90,9 @@ fn own_image(path: &Path, invert: bool, network: &SpikingSequential) -> anyhow::
     if invert {
         pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
     }
-    let stem = path.file_stem().map_or("image".to_string(), |stem| stem.to_string_lossy().into_owned());
+    let name = path.file_stem().map_or("image".into(), |name| name.to_string_lossy());
+    // Not the image's own name: the picture must not take its place.
+    let stem = format!("spikes-{name}");
     let title = path.file_name().map_or(stem.clone(), |name| name.to_string_lossy().into_owned());
     let image = Images { pixels, labels: vec![0], channels: 1, height, width };
     Ok(Subject { title, stem, label: None, image })

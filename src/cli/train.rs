@@ -30,7 +30,8 @@ Examples:
   tch-spiking train --resume runs/first --epochs 5     5 epochs in all
 
 A run folder holds config.toml (every key there is: copy it to make an experiment of your own), metrics.jsonl,
-last.safetensors (the checkpoint), best.safetensors, learning_curve.png and summary.json.")]
+last.safetensors (the checkpoint), best.safetensors, learning_curve.png, and when all is done weights.safetensors
+and summary.json.")]
 pub struct TrainArgs {
     /// Experiment file; keys that it does not set keep their defaults
     #[arg(long, value_name = "FILE.toml", conflicts_with = "resume")]
@@ -61,8 +62,8 @@ pub fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
         Some(path) => resume(args, path, console, device)?,
         None => start(args, console, device)?,
     };
-    introduce(&trainer, &folder, console);
     let stop = interrupt_flag()?;
+    introduce(&trainer, &folder, console);
     let mut watcher = Watcher::new(console, &folder);
     let outcome = trainer.run(&mut watcher, &stop);
     watcher.bar.finish_and_clear();
@@ -111,6 +112,8 @@ fn resume(
     let data = load(&experiment, console)?;
     let trainer = folder.resume(experiment, &data, device)?;
     folder.write_config(trainer.experiment())?;
+    // A kill may have come between the checkpoint and what is made from it.
+    folder.save_history(&trainer)?;
     Ok((folder, trainer))
 }
 
@@ -143,6 +146,11 @@ fn finish(trainer: &Trainer, folder: &RunFolder, console: &Console, stop: &Atomi
         return interrupted(trainer, folder);
     }
     let (network, test) = (trainer.network(), trainer.test());
+    if test.is_empty() {
+        console.print(&format!("saved     {} (not tested: there are no test images)", folder.path().display()));
+        let metrics = &trainer.position().history;
+        return console.emit(&json!({ "run": folder.path(), "dataset": trainer.source(), "metrics": metrics }));
+    }
     let steps = network.spec().steps;
     console.note(&format!("testing   {} images, as rates and as {steps} steps of spikes", grouped(test.len())));
     let style = ProgressStyle::with_template("testing   {bar:30} {pos}/{len}  {eta} left").unwrap_or_else(|_| plain());
@@ -164,7 +172,7 @@ fn finish(trainer: &Trainer, folder: &RunFolder, console: &Console, stop: &Atomi
         training_seconds: history.iter().map(|metrics| metrics.seconds).sum(),
         version: env!("CARGO_PKG_VERSION").to_string(),
     };
-    folder.save_summary(&summary)?;
+    folder.save_result(trainer, &summary)?;
     console.print(&format!(
         "test      {} as rates, {} as spikes after {steps} steps",
         percent(rates),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Pair(pub i64, pub i64);
 
 #[derive(Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a whole number, or a pair such as [3, 3]")]
 enum OneOrTwo {
     One(i64),
     Two([i64; 2]),
@@ -21,7 +21,7 @@ impl Pair {
         Self(1, 1)
     }
 
-    pub(super) fn to_array(self) -> [i64; 2] {
+    pub(crate) fn to_array(self) -> [i64; 2] {
         [self.0, self.1]
     }
 
@@ -59,7 +59,7 @@ impl From<Pair> for OneOrTwo {
 
 /// One number for every neuron, or one drawn for each.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a number, or { uniform = [low, high] }")]
 pub enum Distribution {
     /// The same for all.
     Constant(f64),

@@ -19,6 +19,7 @@ const METRICS: &str = "metrics.jsonl";
 const LAST: &str = "last.safetensors";
 const BEST: &str = "best.safetensors";
 const CURVE: [&str; 2] = ["learning_curve.png", "learning_curve.svg"];
+const WEIGHTS: &str = "weights.safetensors";
 const SUMMARY: &str = "summary.json";
 /// How the tensors of the optimiser are called in a checkpoint.
 const OPTIMIZER: &str = "optimizer.";
@@ -34,6 +35,7 @@ const POSITION: &str = "position";
 /// | `last.safetensors` | the newest checkpoint: weights, optimiser state, position |
 /// | `best.safetensors` | the weights of the epoch with the best validation accuracy |
 /// | `learning_curve.png`, `.svg` | the picture of `metrics.jsonl` |
+/// | `weights.safetensors` | the weights after the last epoch, with their test accuracy, once the run is done |
 /// | `summary.json` | the result, once the run is done |
 #[derive(Clone, Debug)]
 pub struct RunFolder {
@@ -82,13 +84,14 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// The folder of a run that is there.
+    /// The folder of a run that is there, perhaps ended before its first checkpoint.
     ///
     /// # Errors
-    /// If it has no config or no checkpoint.
+    /// If it has no config, or has lost its checkpoint.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let folder = Self { path: path.into() };
-        for file in [CONFIG, LAST] {
+        let needed: &[&str] = if folder.file(METRICS).exists() { &[CONFIG, LAST] } else { &[CONFIG] };
+        for file in needed {
             if !folder.file(file).is_file() {
                 let cause = format!("there is no {file} in it");
                 return Err(TrainError::NotARun { folder: folder.path, cause }.into());
@@ -133,12 +136,16 @@ impl RunFolder {
         write_atomically(self.file(CONFIG), |file| file.write_all(text.as_bytes()))
     }
 
-    /// The trainer of this run, where its newest checkpoint left it; `experiment` is the run's own, with perhaps more epochs.
+    /// The trainer of this run, where its newest checkpoint left it, or at the start if there is none yet; `experiment` is
+    /// the run's own, with perhaps more epochs.
     ///
     /// # Errors
     /// If the checkpoint is damaged or belongs to another network, or all epochs are done.
     pub fn resume(&self, experiment: Experiment, data: &Dataset, device: Device) -> Result<Trainer> {
         let mut trainer = Trainer::new(experiment, data, device)?;
+        if !self.last().exists() {
+            return Ok(trainer);
+        }
         let file = weights::read(&self.last())?;
         let not_a_run = |cause: String| TrainError::NotARun { folder: self.path.clone(), cause };
         let position = file.metadata.get(POSITION).ok_or_else(|| not_a_run(format!("{LAST} is no checkpoint")))?;
@@ -154,11 +161,18 @@ impl RunFolder {
         trainer.optimizer.load_state(&state.collect::<BTreeMap<_, _>>(), position.optimizer_steps)?;
         trainer.position = position.position;
         // A run that was stopped between its last epoch and its test still has the test to do.
-        let done = trainer.position.epoch >= trainer.experiment.training.epochs;
-        if done && self.file(SUMMARY).exists() {
-            return Err(TrainError::NothingToDo { done: trainer.position.epoch }.into());
+        let Position { epoch, step, .. } = trainer.position;
+        let tested_or_beyond = self.tested_after() == Some(epoch) || step > 0;
+        if epoch >= trainer.experiment.training.epochs && tested_or_beyond {
+            return Err(TrainError::NothingToDo { done: epoch }.into());
         }
         Ok(trainer)
+    }
+
+    /// How many epochs the run had done when its summary was written.
+    fn tested_after(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(self.file(SUMMARY)).ok()?;
+        serde_json::from_str::<serde_json::Value>(&text).ok()?.get("epochs")?.as_u64()
     }
 
     /// Saves all that is known after an epoch: metrics, picture, best weights, checkpoint.
@@ -175,8 +189,20 @@ impl RunFolder {
         if earlier.iter().all(|metrics| score(metrics) < score(newest)) {
             weights::save_network(&self.best(), &trainer.network, &self.provenance(trainer))?;
         }
-        // The checkpoint last but one: what follows can be made again from it.
+        // Before what can be made again from it.
         self.save_checkpoint(trainer)?;
+        self.save_history(trainer)
+    }
+
+    /// Saves metrics and picture of the epochs done, if there are any.
+    ///
+    /// # Errors
+    /// If something cannot be written; what was there before is whole then.
+    pub fn save_history(&self, trainer: &Trainer) -> Result<()> {
+        let history = &trainer.position.history;
+        if history.is_empty() {
+            return Ok(());
+        }
         write_atomically(self.file(METRICS), |file| {
             history.iter().try_for_each(|metrics| writeln!(file, "{}", serde_json::to_string(metrics)?))
         })?;
@@ -210,11 +236,19 @@ impl RunFolder {
         weights::save_network_with(&self.last(), &trainer.network, &provenance, &state)
     }
 
-    /// Writes the result of the run.
+    /// Writes the result of the run: the final weights, which say how good they are, and the summary.
     ///
     /// # Errors
-    /// If it cannot be written.
-    pub fn save_summary(&self, summary: &Summary) -> Result<()> {
+    /// If something cannot be written.
+    pub fn save_result(&self, trainer: &Trainer, summary: &Summary) -> Result<()> {
+        let mut provenance = self.provenance(trainer);
+        provenance.facts.extend([
+            ("test_images".to_string(), summary.test_images.to_string()),
+            ("test_rate_accuracy".to_string(), format!("{:.4}", summary.test_rate_accuracy)),
+            ("test_spiking_accuracy".to_string(), format!("{:.4}", summary.test_spiking_accuracy)),
+            ("test_steps".to_string(), summary.test_accuracy_by_step.len().to_string()),
+        ]);
+        weights::save_network(&self.file(WEIGHTS), &trainer.network, &provenance)?;
         let path = self.file(SUMMARY);
         let text = serde_json::to_string_pretty(summary).map_err(|error| Error::io("write", &path, error.into()))?;
         write_atomically(path, |file| writeln!(file, "{text}"))

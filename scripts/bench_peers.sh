@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Measures tch-spiking against its peers on the same work, in turn (A B A B ..), and writes a table of medians.
+#
+#   scripts/bench_peers.sh DATA_DIR [--rounds N] [--tasks training,spiking,latency] [--out FILE.md]
+#
+# DATA_DIR holds mnist/. A peer takes part if you say which Python has it (see scripts/peers/README.md):
+#   NENGODL_PYTHON=/path/to/python    NengoDL and TensorFlow
+#   TORCH_PYTHON=/path/to/python      PyTorch (eager; compiled with TORCH_COMPILE=1)
+# Run it on a machine that does nothing else.
+set -euo pipefail
+unset CDPATH
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if [[ $# == 0 || $1 == -h || $1 == --help ]]; then
+    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' scripts/bench_peers.sh
+    exit 2
+fi
+scripts/setup.sh
+cargo build --release --locked
+exec python3 scripts/peers/compare.py "$@"
