@@ -210,6 +210,16 @@ pub fn set_threads(count: usize) -> Result<(), DeviceError> {
     }
 }
 
+/// Whether libtorch may compute products of `f32` on CUDA devices in TensorFloat-32, for the whole process.
+#[allow(unsafe_code)]
+pub fn allow_tf32(allowed: bool) {
+    // SAFETY: the signature is that of autograd/node.cpp, which build.rs compiles into this very library; it sets flags.
+    unsafe extern "C" {
+        safe fn tch_spiking_allow_tf32(allowed: bool);
+    }
+    tch_spiking_allow_tf32(allowed);
+}
+
 /// The CUDA version of the driver, if there is one that offers a device.
 #[allow(unsafe_code)]
 fn ask_driver() -> Result<String, DeviceError> {

@@ -31,6 +31,9 @@ pub enum Error {
     /// A network cannot be built, or was given something that does not fit.
     #[error(transparent)]
     Network(#[from] crate::network::NetworkError),
+    /// Something that the event engine cannot do.
+    #[error(transparent)]
+    Event(#[from] crate::engine::EventError),
     /// A picture cannot be drawn or read.
     #[error(transparent)]
     Report(#[from] crate::report::ReportError),

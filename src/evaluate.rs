@@ -5,8 +5,11 @@ use std::time::Instant;
 use serde::Serialize;
 use tch::{Kind, Tensor};
 
-use crate::engine::{Input, Probe, Simulation};
+use crate::engine::event::batch::Until;
+use crate::engine::event::{highest, lead};
+use crate::engine::{Engine, EventNetwork, Input, Probe, Simulation};
 use crate::error::Result;
+use crate::kernels::{Number, elements};
 use crate::network::{LayerKind, SpikingSequential};
 
 /// Images and what they show.
@@ -60,11 +63,35 @@ pub fn rate_accuracy(network: &SpikingSequential, data: &Labelled) -> Result<f64
     Ok(right as f64 / data.len() as f64)
 }
 
+/// How to run images as spikes.
+#[derive(Clone, Copy, Debug)]
+pub struct SpikingOptions {
+    /// How many timesteps.
+    pub steps: i64,
+    /// See [`Simulation::memory`].
+    pub memory: usize,
+    /// What computes it.
+    pub engine: Engine,
+    /// An image is answered as soon as the highest output leads the second by this much; the event engine stops there.
+    pub confidence: Option<f64>,
+}
+
+impl Default for SpikingOptions {
+    fn default() -> Self {
+        let Simulation { steps, memory, engine, .. } = Simulation::default();
+        Self { steps, memory, engine, confidence: None }
+    }
+}
+
 /// What came of running images as spikes.
 #[derive(Clone, Debug, Serialize)]
 pub struct SpikingEvaluation {
-    /// The share of images classified right from the output at each step.
+    /// The share of images classified right from the output at each step. An image that stopped early keeps its answer.
     pub accuracy_by_step: Vec<f64>,
+    /// Timesteps until the answer, on average.
+    pub mean_steps: f64,
+    /// What computed it: `dense` or `event`.
+    pub engine: &'static str,
     /// What the neurons did.
     pub layers: Vec<LayerActivity>,
     /// Spikes of all neurons for one image, on average.
@@ -101,15 +128,6 @@ pub struct LayerActivity {
     pub spikes_per_image: f64,
 }
 
-/// Sums over the images seen so far.
-struct Tally {
-    spikes: f64,
-    highest: f64,
-    silent: f64,
-    saturated: f64,
-    ever: Option<Tensor>,
-}
-
 /// Runs `data` through the spiking network for `steps` timesteps; `memory` (bytes) bounds what is simulated at a time.
 /// `progress` is told how many images are done.
 ///
@@ -122,70 +140,216 @@ pub fn spiking(
     memory: usize,
     progress: &mut dyn FnMut(i64),
 ) -> Result<SpikingEvaluation> {
+    spiking_with(network, data, SpikingOptions { steps, memory, ..SpikingOptions::default() }, progress)
+}
+
+/// The same with all options.
+///
+/// # Errors
+/// As for [`spiking`], or if the event engine was asked for and cannot run the network.
+pub fn spiking_with(
+    network: &SpikingSequential,
+    data: &Labelled,
+    options: SpikingOptions,
+    progress: &mut dyn FnMut(i64),
+) -> Result<SpikingEvaluation> {
+    match network.kind() {
+        Kind::Double => evaluate::<f64>(network, data, options, progress),
+        _ => evaluate::<f32>(network, data, options, progress),
+    }
+}
+
+fn evaluate<R: Number>(
+    network: &SpikingSequential,
+    data: &Labelled,
+    options: SpikingOptions,
+    progress: &mut dyn FnMut(i64),
+) -> Result<SpikingEvaluation> {
     let _without_gradient = tch::no_grad_guard();
     let start = Instant::now();
-    let neurons: Vec<_> = network.layers().iter().filter(|layer| layer.neurons() > 0).collect();
-    let probes: Vec<Probe> = neurons.iter().map(|layer| Probe::spike_count(layer.name())).collect();
-    let simulation = Simulation { steps, probes: &probes, memory };
-    let duration = steps as f64 * network.spec().dt;
-    let mut right = Tensor::zeros([steps.max(0)], (Kind::Double, tch::Device::Cpu));
-    let mut tallies: Vec<Tally> =
-        neurons.iter().map(|_| Tally { spikes: 0.0, highest: 0.0, silent: 0.0, saturated: 0.0, ever: None }).collect();
+    let neurons: Vec<_> = network.layers().iter().enumerate().filter(|(_, layer)| layer.neurons() > 0).collect();
+    let probes: Vec<Probe> = neurons.iter().map(|(_, layer)| Probe::spike_count(layer.name())).collect();
+    let simulation =
+        Simulation { steps: options.steps, probes: &probes, memory: options.memory, engine: options.engine };
+    let dt = network.spec().dt;
+    let watched: Vec<Watched> = neurons
+        .iter()
+        .filter_map(|&(index, layer)| match layer.kind() {
+            LayerKind::Neuron(spec) => Some(Watched { index, most_rate: spec.model.max_rate().min(1.0 / dt) * dt }),
+            _ => None,
+        })
+        .collect();
+    let steps = usize::try_from(options.steps).unwrap_or(0);
+    let outputs = network.output_shape().iter().product::<i64>().max(1) as usize;
+    let mut tally = Tally::default();
+    let mut event: Option<Option<EventNetwork<R>>> = None;
     let mut done = 0;
     for batch in data.batches(250, network.kind()) {
         let (images, labels) = batch?;
-        let recording = simulation.run(network, Input::Constant(&images))?;
-        let guesses = recording.output.f_argmax(-1, false)?.f_eq_tensor(&labels)?;
-        right += guesses.f_sum_dim_intlist(1, false, Kind::Double)?.to_device(tch::Device::Cpu);
-        for ((layer, probe), tally) in neurons.iter().zip(&probes).zip(&mut tallies) {
-            let LayerKind::Neuron(spec) = layer.kind() else { continue };
-            let Some(counts) = recording.get(probe) else { continue };
-            let most = spec.model.max_rate().min(1.0 / network.spec().dt) * duration;
-            tally.add(counts, most)?;
+        let labels = Vec::<i64>::try_from(labels)?;
+        let event = match &event {
+            Some(event) => event,
+            None => event.insert(simulation.event(network, Input::Constant(&images))?),
+        };
+        match event {
+            Some(event) => {
+                let until = Until { steps, margin: options.confidence, keep: &[] };
+                let images = images.f_contiguous()?;
+                let parts = event.run_all(elements(&images)?, until, |tally: &mut Tally, done| {
+                    let simulated = done.output.len() / outputs;
+                    tally.judge(&done.output, outputs, labels[done.index], steps, options.confidence);
+                    tally.simulated += simulated;
+                    for (number, layer) in watched.iter().enumerate() {
+                        let most = layer.most_rate * simulated as f64;
+                        tally.layer(number).add(done.stored_counts(layer.index), most);
+                    }
+                })?;
+                parts.into_iter().for_each(|part| tally.merge(part));
+            }
+            None => {
+                let recording =
+                    Simulation { engine: Engine::Dense, ..simulation }.run(network, Input::Constant(&images))?;
+                let output = recording.output.f_transpose(0, 1)?.f_contiguous()?;
+                for (output, &label) in elements::<R>(&output)?.chunks_exact(steps * outputs).zip(&labels) {
+                    tally.judge(output, outputs, label, steps, options.confidence);
+                    tally.simulated += steps;
+                }
+                for (number, (layer, probe)) in watched.iter().zip(&probes).enumerate() {
+                    let Some(counts) = recording.get(probe) else { continue };
+                    let counts = counts.f_contiguous()?;
+                    for counts in elements::<R>(&counts)?.chunks_exact(counts.numel() / labels.len()) {
+                        tally.layer(number).add(std::iter::once(counts), layer.most_rate * steps as f64);
+                    }
+                }
+            }
         }
-        done += images.size()[0];
+        done += labels.len() as i64;
         progress(done);
     }
     let images = data.len() as f64;
+    let duration = tally.simulated as f64 / images * dt;
     let layers: Vec<LayerActivity> = neurons
         .iter()
-        .zip(tallies)
-        .map(|(layer, tally)| {
+        .zip(std::mem::take(&mut tally.layers))
+        .map(|(&(_, layer), tally)| {
             let pairs = images * layer.neurons() as f64;
-            let ever = tally.ever.map_or(0.0, |ever| ever.sum(Kind::Double).double_value(&[]));
+            let ever = tally.ever.iter().filter(|&&ever| ever).count();
             LayerActivity {
                 name: layer.name().to_string(),
                 neurons: layer.neurons(),
                 mean_rate: tally.spikes / pairs / duration,
                 max_rate: tally.highest / duration,
-                silent_fraction: tally.silent / pairs,
-                dead_fraction: 1.0 - ever / layer.neurons() as f64,
-                saturated_fraction: tally.saturated / pairs,
+                silent_fraction: tally.silent as f64 / pairs,
+                dead_fraction: 1.0 - ever as f64 / layer.neurons() as f64,
+                saturated_fraction: tally.saturated as f64 / pairs,
                 spikes_per_image: tally.spikes / images,
             }
         })
         .collect();
     Ok(SpikingEvaluation {
-        accuracy_by_step: Vec::<f64>::try_from(right / images)?,
+        accuracy_by_step: tally.right.iter().map(|&right| right as f64 / images).collect(),
+        mean_steps: tally.answered as f64 / images,
+        engine: if event.flatten().is_some() { "event" } else { "dense" },
         spikes_per_image: layers.iter().map(|layer| layer.spikes_per_image).sum(),
         layers,
         seconds: start.elapsed().as_secs_f64(),
     })
 }
 
+/// A layer of neurons, and how often a neuron of it can spike in a step.
+struct Watched {
+    index: usize,
+    most_rate: f64,
+}
+
+/// Sums over the images seen so far: whole numbers, so that the order in which threads add them does not matter.
+#[derive(Default)]
+struct Tally {
+    /// Images classified right at each step.
+    right: Vec<u64>,
+    /// Steps until the answer, of all images.
+    answered: usize,
+    simulated: usize,
+    layers: Vec<LayerTally>,
+}
+
+/// The same for a layer of neurons.
+#[derive(Default)]
+struct LayerTally {
+    spikes: f64,
+    highest: f64,
+    silent: u64,
+    saturated: u64,
+    ever: Vec<bool>,
+}
+
 impl Tally {
-    /// Adds `counts` `[B, S]`, of neurons that can spike at most `most` times (infinite for those without a bound).
-    fn add(&mut self, counts: &Tensor, most: f64) -> Result<()> {
-        let number = |tensor: Tensor| tensor.f_sum(Kind::Double)?.f_double_value(&[]);
-        self.spikes += number(counts.shallow_clone())?;
-        self.highest = self.highest.max(counts.f_max()?.f_double_value(&[])?);
-        self.silent += number(counts.f_eq(0.0)?)?;
-        self.saturated += number(counts.f_ge(0.95 * most)?)?;
-        let spiked = counts.f_gt(0.0)?.f_any_dim(0, false)?;
-        self.ever = Some(match self.ever.take() {
-            Some(ever) => ever.f_logical_or(&spiked)?,
-            None => spiked,
-        });
-        Ok(())
+    /// Compares the output over time `[up to steps, outputs]` of an image with its label.
+    fn judge<R: Number>(&mut self, output: &[R], outputs: usize, label: i64, steps: usize, margin: Option<f64>) {
+        self.right.resize(steps, 0);
+        let mut answer = 0;
+        let mut open = true;
+        let mut at_step = output.chunks_exact(outputs);
+        for right in &mut self.right {
+            if let (true, Some(now)) = (open, at_step.next()) {
+                self.answered += 1;
+                answer = highest(now) as i64;
+                open = !margin.is_some_and(|margin| lead(now).is_some_and(|lead| lead >= margin));
+            }
+            *right += u64::from(answer == label);
+        }
+    }
+
+    fn layer(&mut self, number: usize) -> &mut LayerTally {
+        if self.layers.len() <= number {
+            self.layers.resize_with(number + 1, LayerTally::default);
+        }
+        &mut self.layers[number]
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.right.resize(self.right.len().max(other.right.len()), 0);
+        self.right.iter_mut().zip(other.right).for_each(|(sum, right)| *sum += right);
+        self.answered += other.answered;
+        self.simulated += other.simulated;
+        for (number, other) in other.layers.into_iter().enumerate() {
+            self.layer(number).merge(other);
+        }
+    }
+}
+
+impl LayerTally {
+    /// Adds an image's spike counts, of neurons that can spike at most `most` times (infinite for those without a bound).
+    fn add<'a, R: Number>(&mut self, counts: impl Iterator<Item = &'a [R]>, most: f64) {
+        let (zero, saturated) = (R::default(), R::constant(0.95 * most));
+        let mut start = 0;
+        for counts in counts {
+            let end = start + counts.len();
+            if self.ever.len() < end {
+                self.ever.resize(end, false);
+            }
+            let (mut spikes, mut highest, mut silent, mut often) = (zero, zero, 0, 0);
+            for (&count, ever) in counts.iter().zip(&mut self.ever[start..end]) {
+                spikes = spikes + count;
+                highest = highest.max(count);
+                silent += u32::from(count == zero);
+                often += u32::from(count >= saturated);
+                *ever |= count > zero;
+            }
+            self.spikes += spikes.to_f64();
+            self.highest = self.highest.max(highest.to_f64());
+            self.silent += u64::from(silent);
+            self.saturated += u64::from(often);
+            start = end;
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.spikes += other.spikes;
+        self.highest = self.highest.max(other.highest);
+        self.silent += other.silent;
+        self.saturated += other.saturated;
+        self.ever.resize(self.ever.len().max(other.ever.len()), false);
+        self.ever.iter_mut().zip(other.ever).for_each(|(ever, other)| *ever |= other);
     }
 }

@@ -22,7 +22,7 @@
 //! | [`neuron`] | neuron models: parameters, rate, spiking step, gain and bias |
 //! | [`network`] | [`SpikingSequential`], its builder, specification and state |
 //! | [`engine`] | simulation over time, probes, recordings |
-//! | [`autograd`], [`kernels`] | custom gradients; fused CPU kernels |
+//! | [`autograd`], [`kernels`] | custom gradients; fused kernels for the processor and CUDA |
 //! | [`experiment`] | a TOML file that says all a run depends on |
 //! | [`train`], [`evaluate`] | training as rates, with checkpoints; accuracy as rates and as spikes |
 //! | [`data`] | MNIST, Fashion-MNIST, built-in digits |

@@ -27,9 +27,9 @@ pub enum Synapse {
 }
 
 /// `x' = A x + b u`, `y = x'[last]`, for up to two state variables.
-struct Coefficients {
-    transition: [[f64; 2]; 2],
-    input: [f64; 2],
+pub(crate) struct Coefficients {
+    pub(crate) transition: [[f64; 2]; 2],
+    pub(crate) input: [f64; 2],
 }
 
 impl Synapse {
@@ -48,7 +48,7 @@ impl Synapse {
         }
     }
 
-    fn coefficients(self, dt: f64) -> Coefficients {
+    pub(crate) fn coefficients(self, dt: f64) -> Coefficients {
         let tau = self.tau();
         if tau <= PASS_THROUGH * dt {
             let last = self.state_len() - 1;

@@ -190,7 +190,9 @@ fn how_images_are_split_over_memory_does_not_matter() {
         for net in varied_nets().map(|builder| build(builder, kind)) {
             let (input, probes) = (images(7, kind), all_probes(&net));
             let sequence = mixed(-4.0, 12.0, &[20, 7, 1, 10, 9], kind);
-            let run = |memory, input| Simulation { steps: 20, probes: &probes, memory }.run(&net, input).unwrap();
+            let run = |memory, input| {
+                Simulation { steps: 20, probes: &probes, memory, ..Simulation::default() }.run(&net, input).unwrap()
+            };
             for input in [Input::Constant(&input), Input::Sequence(&sequence)] {
                 let whole = run(usize::MAX, input);
                 for memory in [0, 100_000, 300_000] {

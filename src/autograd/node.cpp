@@ -1,5 +1,7 @@
 // The C++ half of `autograd/mod.rs`: an autograd node that owns a boxed Rust closure, and libtorch's own thread pool.
 // Nothing throws across `extern "C"`: a function that can fail returns an error text made with strdup, or null.
+#include <ATen/Context.h>
+#include <ATen/DeviceAccelerator.h>
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/function.h>
@@ -109,6 +111,21 @@ extern "C" bool tch_spiking_keep_freed_memory() {
 #else
   return false;
 #endif
+}
+
+extern "C" void tch_spiking_allow_tf32(bool allowed) {
+  at::globalContext().setAllowTF32CuBLAS(allowed);
+  at::globalContext().setAllowTF32CuDNN(allowed);
+}
+
+// The CUDA stream that libtorch queues work of this thread on; null is the default stream. False if there is none.
+extern "C" bool tch_spiking_current_stream(int device, void** stream) {
+  try {
+    *stream = at::accelerator::getCurrentStream(static_cast<c10::DeviceIndex>(device)).native_handle();
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
 }
 
 // Rust frees the error texts that C++ made, and makes those that C++ frees, with the same allocator.

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tch_spiking::data::{self, DataConfig, Dataset, DatasetName};
+use tch_spiking::engine::Engine;
 use tch_spiking::pretrained;
 use tch_spiking::weights::{LoadedNetwork, load_network};
 
@@ -67,5 +68,30 @@ impl ImageArgs {
             data.test = data.test.range(0..limit);
         }
         Ok(data)
+    }
+}
+
+/// Which engine computes a simulation.
+#[derive(Debug, Args)]
+pub struct EngineArgs {
+    /// What computes the spikes: `event` where there are few, on the CPU; `dense`; `auto` picks
+    #[arg(long, value_name = "ENGINE", value_enum, default_value_t = EngineChoice::Auto)]
+    engine: EngineChoice,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EngineChoice {
+    Auto,
+    Dense,
+    Event,
+}
+
+impl EngineArgs {
+    pub fn engine(&self) -> Engine {
+        match self.engine {
+            EngineChoice::Auto => Engine::Auto,
+            EngineChoice::Dense => Engine::Dense,
+            EngineChoice::Event => Engine::Event,
+        }
     }
 }

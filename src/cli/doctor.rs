@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 use tch_spiking::data::{locate::Places, manifest};
-use tch_spiking::{device, pretrained};
+use tch_spiking::{device, kernels, pretrained};
 
 use super::Console;
 
@@ -55,6 +55,8 @@ struct Processor {
 struct Cuda {
     devices: usize,
     why_not: Option<String>,
+    /// "compiled", or why neurons are computed with tensor operations instead.
+    kernels: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -74,6 +76,10 @@ struct Found {
 pub fn run(args: &DoctorArgs, console: &Console) -> anyhow::Result<()> {
     let cuda = device::cuda_devices();
     let chosen = device::resolve(console.device);
+    let kernels = cuda.as_ref().ok().map(|_| match kernels::cuda::status(0) {
+        Ok(()) => "compiled".to_owned(),
+        Err(cause) => format!("not to be had, tensor operations instead: {cause}"),
+    });
     let report = Report {
         tch_spiking: env!("CARGO_PKG_VERSION"),
         tch: TCH_VERSION,
@@ -83,7 +89,11 @@ pub fn run(args: &DoctorArgs, console: &Console) -> anyhow::Result<()> {
             tch::Device::Cuda(index) => format!("cuda:{index}"),
             _ => "cpu".to_owned(),
         }),
-        cuda: Cuda { devices: *cuda.as_ref().unwrap_or(&0), why_not: cuda.err().map(|cause| cause.to_string()) },
+        cuda: Cuda {
+            devices: *cuda.as_ref().unwrap_or(&0),
+            why_not: cuda.err().map(|cause| cause.to_string()),
+            kernels,
+        },
         data: find_data(&Places::new(args.data.as_deref())),
         pretrained: pretrained::names(),
     };
@@ -101,7 +111,9 @@ fn describe(report: &Report) -> String {
     let features: Vec<_> =
         features.iter().map(|(name, has)| format!("{name} {}", if *has { "yes" } else { "no" })).collect();
     let cuda = match &report.cuda.why_not {
-        None => format!("{} device(s)", report.cuda.devices),
+        None => {
+            format!("{} device(s), kernels {}", report.cuda.devices, report.cuda.kernels.as_deref().unwrap_or("none"))
+        }
         Some(cause) => format!("none: {cause}"),
     };
     let mut lines = vec![

@@ -6,11 +6,11 @@ use clap::Args;
 use indicatif::ProgressStyle;
 use serde_json::json;
 use tch_spiking::device;
-use tch_spiking::evaluate::{LayerActivity, rate_accuracy, spiking};
+use tch_spiking::evaluate::{LayerActivity, SpikingOptions, rate_accuracy, spiking_with};
 use tch_spiking::train::labelled;
 
 use super::Console;
-use super::chosen::{ImageArgs, NetworkArgs};
+use super::chosen::{EngineArgs, ImageArgs, NetworkArgs};
 use super::train::{grouped, percent};
 
 /// Measure a network on test images: accuracy as rates, as spikes at every step, firing rates
@@ -20,6 +20,7 @@ Examples:
   tch-spiking evaluate                                    the pretrained mnist-lif
   tch-spiking evaluate --pretrained fashion-lif --steps 60
   tch-spiking evaluate --weights runs/1/best.safetensors --limit 1000
+  tch-spiking evaluate --confidence 2                     stop each image when its answer leads by 2
   tch-spiking evaluate --json | jq .accuracy_by_step
 
 silent       neurons that do not spike while an image is shown, on average over the images
@@ -35,7 +36,12 @@ pub struct EvaluateArgs {
     /// Use the first N test images only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// About how much memory a simulation may take (MiB)
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Stop an image once its highest output leads the second by M; it keeps its answer
+    #[arg(long, value_name = "M", value_parser = margin)]
+    confidence: Option<f64>,
+    /// About how much memory a simulation may take (MiB, dense engine)
     #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..))]
     memory: u64,
 }
@@ -59,16 +65,19 @@ pub fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> {
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = console.progress(test.len() as u64, style);
     let memory = usize::try_from(args.memory << 20).unwrap_or(usize::MAX);
-    let spikes = spiking(network, &test, steps, memory, &mut |done| bar.set_position(done as u64))?;
+    let options = SpikingOptions { steps, memory, engine: args.engine.engine(), confidence: args.confidence };
+    let spikes = spiking_with(network, &test, options, &mut |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();
 
     console.print(&format!("as rates  {}   ({rate_seconds:.1} s)", percent(rates)));
     console.print(&format!(
-        "as spikes {}   after {steps} steps of {} ms   ({:.1} s)",
+        "as spikes {}   after {} steps of {} ms   ({:.1} s, {} engine)",
         percent(spikes.accuracy()),
+        if args.confidence.is_some() { format!("{:.1} of {steps}", spikes.mean_steps) } else { steps.to_string() },
         dt * 1e3,
-        spikes.seconds
+        spikes.seconds,
+        spikes.engine
     ));
     console.print(&by_step(&spikes.accuracy_by_step));
     console.print(&table(&spikes.layers));
@@ -82,12 +91,18 @@ pub fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> {
         "rate_accuracy": rates,
         "accuracy": spikes.accuracy(),
         "accuracy_by_step": spikes.accuracy_by_step,
+        "mean_steps": spikes.mean_steps,
+        "engine": spikes.engine,
         "spikes_per_image": spikes.spikes_per_image,
         "layers": spikes.layers,
         "rate_seconds": rate_seconds,
         "spiking_seconds": spikes.seconds,
         "seconds": seconds,
     }))
+}
+
+fn margin(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|margin: &f64| *margin >= 0.0).ok_or_else(|| "expected a number of 0 or more".to_string())
 }
 
 /// The accuracy at a few steps, so that one sees it rise.

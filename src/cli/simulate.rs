@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use tch::Tensor;
 use tch_spiking::data::Images;
 use tch_spiking::device;
-use tch_spiking::engine::Probe;
+use tch_spiking::engine::{Engine, Input, Probe, Simulation};
 use tch_spiking::report::{RasterLayer, SimulationFigure, read_grayscale, simulation};
 use tch_spiking::train::labelled;
 use tch_spiking::{Error, SpikingSequential};
 
 use super::Console;
-use super::chosen::{ImageArgs, NetworkArgs};
+use super::chosen::{EngineArgs, ImageArgs, NetworkArgs};
 use super::train::percent;
 
 /// Draw how single images are read: the output over time and the spikes of every layer
@@ -44,6 +44,8 @@ pub struct SimulateArgs {
     /// Timesteps [default: as many as the network says, mostly 30]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=100_000))]
     steps: Option<i64>,
+    #[command(flatten)]
+    engine: EngineArgs,
     /// Folder for the pictures
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
@@ -76,7 +78,7 @@ pub fn run(args: &SimulateArgs, console: &Console) -> anyhow::Result<()> {
     let steps = args.steps.unwrap_or(network.spec().steps);
     let results = subjects
         .iter()
-        .map(|subject| draw(network, subject, &class_names, steps, &args.out, console))
+        .map(|subject| draw(network, subject, &class_names, (steps, args.engine.engine()), &args.out, console))
         .collect::<anyhow::Result<Vec<Value>>>()?;
     console.emit(&json!({ "network": name, "steps": steps, "dt": network.spec().dt, "images": results }))
 }
@@ -119,14 +121,15 @@ fn draw(
     network: &SpikingSequential,
     subject: &Subject,
     class_names: &[String],
-    steps: i64,
+    (steps, engine): (i64, Engine),
     out: &Path,
     console: &Console,
 ) -> anyhow::Result<Value> {
     let layers: Vec<_> = network.layers().iter().filter(|layer| layer.neurons() > 0).collect();
     let probes: Vec<Probe> = layers.iter().map(|layer| Probe::output(layer.name())).collect();
     let input = labelled(&subject.image, network)?.images.to_kind(network.kind());
-    let recording = network.simulate(&input, steps, &probes)?;
+    let how = Simulation { steps, probes: &probes, engine, ..Simulation::default() };
+    let recording = how.run(network, Input::Constant(&input))?;
     let output = (0..steps)
         .map(|step| Vec::<f32>::try_from(recording.output.get(step).get(0).to_kind(tch::Kind::Float)))
         .collect::<Result<Vec<_>, _>>()?;

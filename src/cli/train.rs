@@ -12,7 +12,9 @@ use tch_spiking::Experiment;
 use tch_spiking::data::{self, Dataset, DatasetName};
 use tch_spiking::device;
 use tch_spiking::evaluate::{rate_accuracy, spiking};
-use tch_spiking::train::{EpochMetrics, Observer, Outcome, Progress, RunFolder, Summary, Trainer};
+use tch_spiking::train::{
+    EpochMetrics, LayerTime, Observer, Outcome, Precision, Profile, Progress, RunFolder, Summary, Trainer,
+};
 
 use super::{Console, Interrupted, interrupt_flag};
 
@@ -45,6 +47,12 @@ pub struct TrainArgs {
     /// Passes over the training images, in all (training.epochs)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     epochs: Option<u64>,
+    /// The numbers that convolutions and linear layers compute with (training.precision)
+    #[arg(long, value_enum, conflicts_with = "resume")]
+    precision: Option<Precision>,
+    /// Show first where the time of a training step goes, layer by layer
+    #[arg(long)]
+    profile: bool,
     /// Set any key of the experiment, such as training.learning_rate=0.002; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "resume")]
     assignments: Vec<String>,
@@ -64,6 +72,10 @@ pub fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
     };
     let stop = interrupt_flag()?;
     introduce(&trainer, &folder, console);
+    let profile = args.profile.then(|| trainer.profile(PROFILED_STEPS)).transpose()?;
+    if let Some(profile) = &profile {
+        console.print(&describe_profile(profile));
+    }
     let mut watcher = Watcher::new(console, &folder);
     let outcome = trainer.run(&mut watcher, &stop);
     watcher.bar.finish_and_clear();
@@ -72,7 +84,7 @@ pub fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
             folder.save_checkpoint(&trainer)?;
             interrupted(&trainer, &folder)
         }
-        Outcome::Finished => finish(&trainer, &folder, console, &stop),
+        Outcome::Finished => finish(&trainer, &folder, profile.as_ref(), console, &stop),
     }
 }
 
@@ -84,6 +96,7 @@ fn start(args: &TrainArgs, console: &Console, device: tch::Device) -> anyhow::Re
     experiment.data.dataset = args.dataset.unwrap_or(experiment.data.dataset);
     experiment.data.path = args.data.clone().or(experiment.data.path);
     experiment.training.epochs = args.epochs.unwrap_or(experiment.training.epochs);
+    experiment.training.precision = args.precision.unwrap_or(experiment.training.precision);
     experiment.seed = console.seed.unwrap_or(experiment.seed);
     for assignment in &args.assignments {
         experiment.set(assignment)?;
@@ -133,7 +146,9 @@ fn introduce(trainer: &Trainer, folder: &RunFolder, console: &Console) {
     console.note(&format!("data      {}, {} training images", trainer.source(), grouped(trainer.training_images())));
     console.note(&format!("network   {} parameters, {} neurons", grouped(parameters as i64), grouped(neurons)));
     let device = format!("{:?}", network.device()).to_lowercase();
-    console.note(&format!("device    {device}, {} threads", tch::get_num_threads()));
+    let precision = json!(trainer.experiment().training.precision);
+    let precision = precision.as_str().unwrap_or_default();
+    console.note(&format!("device    {device}, {} threads, {precision}", tch::get_num_threads()));
     console.note(&format!("run       {}", folder.path().display()));
     let position = trainer.position();
     if *position != Default::default() {
@@ -141,7 +156,13 @@ fn introduce(trainer: &Trainer, folder: &RunFolder, console: &Console) {
     }
 }
 
-fn finish(trainer: &Trainer, folder: &RunFolder, console: &Console, stop: &AtomicBool) -> anyhow::Result<()> {
+fn finish(
+    trainer: &Trainer,
+    folder: &RunFolder,
+    profile: Option<&Profile>,
+    console: &Console,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
     if stop.load(Ordering::Relaxed) {
         return interrupted(trainer, folder);
     }
@@ -182,7 +203,37 @@ fn finish(trainer: &Trainer, folder: &RunFolder, console: &Console, stop: &Atomi
     let mut result = serde_json::to_value(&summary)?;
     result["run"] = json!(folder.path());
     result["metrics"] = json!(history);
+    result["precision"] = json!(trainer.experiment().training.precision);
+    if let Some(profile) = profile {
+        result["profile"] = json!(profile);
+    }
     console.emit(&result)
+}
+
+/// How many steps `--profile` measures.
+const PROFILED_STEPS: usize = 20;
+
+/// A table of milliseconds.
+fn describe_profile(profile: &Profile) -> String {
+    let width = profile.layers.iter().map(|layer| layer.name.len()).max().unwrap_or(0).max(9);
+    let row = |name: &str, cells: [Option<f64>; 3]| {
+        let cells = cells.map(|cell| cell.map_or(String::new(), |time| format!("{time:.2}")));
+        format!("{name:<width$} {:>9} {:>9} {:>9}", cells[0], cells[1], cells[2]).trim_end().to_string()
+    };
+    let both = |time: &LayerTime| time.forward + time.backward;
+    let mut lines = vec![
+        format!("{} steps of {} images, median milliseconds", profile.steps, profile.batch_size),
+        format!("{:<width$} {:>9} {:>9} {:>9}", "", "forward", "backward", "both"),
+        row("data", [None, None, Some(profile.data)]),
+    ];
+    let layers = profile.layers.iter();
+    lines.extend(layers.map(|time| row(&time.name, [Some(time.forward), Some(time.backward), Some(both(time))])));
+    lines.push(row("loss", [None, None, Some(profile.loss)]));
+    lines.push(row("optimizer", [None, None, Some(profile.optimizer)]));
+    lines.push(row("sum", [None, None, Some(profile.sum)]));
+    lines.push(format!("convolutions and linear layers: {} of the sum", percent(profile.affine_share)));
+    lines.push(format!("a whole step, nothing measured inside: {:.2} ms", profile.step));
+    lines.join("\n")
 }
 
 fn interrupted(trainer: &Trainer, folder: &RunFolder) -> anyhow::Result<()> {

@@ -4,16 +4,31 @@
 //! |---|---|
 //! | `probe.rs` | what can be recorded ([`Probe`]) and the result ([`Recording`]) |
 //! | `dense.rs` | the engine on libtorch, any device: layer by layer, with time folded into the batch |
+//! | `event/` | the engine for sparse spikes on the CPU: one image at a time, arithmetic only where there are spikes |
 //! | `simulation.rs` | a whole simulation in pieces that fit into memory ([`Simulation`]) |
 
 pub(crate) mod dense;
+pub(crate) mod event;
 mod probe;
 mod simulation;
 
+pub use event::{EventError, EventNetwork, Response};
 pub use probe::{Probe, Quantity, Recording};
 pub use simulation::Simulation;
 
 use tch::Tensor;
+
+/// What computes a simulation. All give the same spikes, up to rounding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// The event engine where it can run the network and little enough is active in the first images; else the dense one.
+    #[default]
+    Auto,
+    /// libtorch, any device: every layer computes all timesteps at once.
+    Dense,
+    /// The CPU, one image at a time, arithmetic only where there are spikes.
+    Event,
+}
 
 /// What drives a network over time.
 #[derive(Clone, Copy, Debug)]

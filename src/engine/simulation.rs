@@ -2,8 +2,10 @@
 
 use tch::{Kind, Tensor};
 
-use super::{Input, Probe, Recording, dense};
+use super::event::{EventNetwork, batch};
+use super::{Engine, Input, Probe, Recording, dense};
 use crate::error::Result;
+use crate::kernels::{Number, elements};
 use crate::network::SpikingSequential;
 
 /// How to simulate.
@@ -23,25 +25,72 @@ pub struct Simulation<'a> {
     pub steps: i64,
     /// What to record beside the output.
     pub probes: &'a [Probe],
-    /// About how much memory (bytes) the activities of the layers may take; images are simulated in batches that small.
-    /// The default, 32 MiB, about fits into a processor's cache: more is slower.
+    /// About how much memory (bytes) the activities of the layers may take in the dense engine; images are simulated in
+    /// batches that small. The default, 32 MiB, about fits into a processor's cache: more is slower.
     pub memory: usize,
+    /// What computes it.
+    pub engine: Engine,
 }
 
 impl Default for Simulation<'_> {
     fn default() -> Self {
-        Self { steps: 1, probes: &[], memory: 32 << 20 }
+        Self { steps: 1, probes: &[], memory: 32 << 20, engine: Engine::Auto }
     }
 }
+
+/// Of [`Engine::Auto`]: the share of active inputs above which the dense engine is faster, and from how many images that is
+/// estimated.
+const DENSE_ABOVE: f64 = 0.3;
+const SAMPLE: i64 = 2;
 
 impl Simulation<'_> {
     /// Runs `network` on `input` from a fresh state. The images do not influence each other, so how they are split into
     /// batches does not change the result.
     ///
     /// # Errors
-    /// If input and network do not fit, `steps` is below 1, or a probe names something that is not there.
+    /// If input and network do not fit, `steps` is below 1, a probe names something that is not there, or the event engine
+    /// was asked for and cannot do it.
     pub fn run(&self, network: &SpikingSequential, input: Input) -> Result<Recording> {
+        let _without_gradient = tch::no_grad_guard();
         dense::check_steps(input, self.steps)?;
+        match network.kind() {
+            Kind::Double => self.choose::<f64>(network, input),
+            _ => self.choose::<f32>(network, input),
+        }
+    }
+
+    fn choose<R: Number>(&self, network: &SpikingSequential, input: Input) -> Result<Recording> {
+        match self.event::<R>(network, input)? {
+            Some(event) => batch::record(&event, network, &batch::images(network, input)?, self.steps, self.probes),
+            None => self.run_dense(network, input),
+        }
+    }
+
+    /// The network compiled for the event engine, if that is what is to run it.
+    pub(crate) fn event<R: Number>(
+        &self,
+        network: &SpikingSequential,
+        input: Input,
+    ) -> Result<Option<EventNetwork<R>>> {
+        let compile = || {
+            batch::check_probes(network, self.probes)?;
+            let images = batch::images(network, input)?;
+            Ok((EventNetwork::<R>::new(network)?, images))
+        };
+        match self.engine {
+            Engine::Dense => Ok(None),
+            Engine::Event => compile().map(|(event, _)| Some(event)),
+            Engine::Auto => {
+                // What is wrong with the input or the probes the dense engine says too.
+                let Ok((event, images)) = compile() else { return Ok(None) };
+                let sample = images.f_narrow(0, 0, SAMPLE.min(images.size()[0]))?;
+                let density = event.density(elements(&sample)?, usize::try_from(self.steps).unwrap_or(1));
+                Ok((density <= DENSE_ABOVE).then_some(event))
+            }
+        }
+    }
+
+    fn run_dense(&self, network: &SpikingSequential, input: Input) -> Result<Recording> {
         let batch = input.batch();
         let tile = self.images_at_once(network).clamp(1, batch.max(1));
         if tile >= batch {

@@ -3,8 +3,11 @@
 //! | file | does |
 //! |---|---|
 //! | `rate.rs` | rate forward and backward: gain, bias, rate and its gradient in one pass each |
+//! | `cuda/` | the same on CUDA, compiled at run time |
 //! | `scan.rs` | the spiking step over all timesteps, state in registers |
+//! | `event.rs` | neurons in small blocks, for the event engine |
 //! | `simd.rs` | picks the widest vector instructions of this CPU at run time |
+//! | `element.rs` | the numbers that kernels read and write |
 //! | `memory.rs` | keeps freed memory from step to step |
 //! | `threads.rs` | splits work over libtorch's own threads |
 //!
@@ -13,36 +16,36 @@
 
 #![allow(unsafe_code)]
 
+pub mod cuda;
+mod element;
+mod event;
 mod memory;
 mod rate;
 mod scan;
 mod simd;
 mod threads;
 
+pub use element::{Element, Stored};
+pub use event::{NeuronBlock, Number};
+pub(crate) use event::{advance, share_out};
 pub use memory::keep_freed_memory;
 pub use rate::{rate_backward, rate_forward};
 pub use scan::{MAX_STATE, Scan, scan};
 pub use simd::instruction_set;
-
-use crate::neuron::Real;
-
-/// A number type that kernels work on in memory.
-pub trait Element: Real + Default + Send + Sync + tch::kind::Element + 'static {}
-impl Element for f32 {}
-impl Element for f64 {}
+pub(crate) use simd::{Kernel, vectorised};
 
 /// How a layer's input drives its neurons: `J[row, i] = gain[i] * input[row, i] + bias[i]`.
 #[derive(Clone, Copy, Debug)]
-pub struct Drive<'a, R> {
+pub struct Drive<'a, R, S = R> {
     /// `[rows, neurons]`.
-    pub input: &'a [R],
+    pub input: &'a [S],
     /// `[neurons]`.
     pub gain: &'a [R],
     /// `[neurons]`.
     pub bias: &'a [R],
 }
 
-impl<R> Drive<'_, R> {
+impl<R, S> Drive<'_, R, S> {
     /// How many neurons a row has.
     pub fn neurons(&self) -> usize {
         self.gain.len()
@@ -62,8 +65,8 @@ impl<R> Drive<'_, R> {
 ///
 /// # Errors
 /// If it is elsewhere, of another kind or not contiguous.
-pub fn elements<R: Element>(tensor: &tch::Tensor) -> Result<&[R], tch::TchError> {
-    let (pointer, length) = checked_pointer::<R>(tensor)?;
+pub fn elements<T: Stored>(tensor: &tch::Tensor) -> Result<&[T], tch::TchError> {
+    let (pointer, length) = checked_pointer::<T>(tensor)?;
     // SAFETY: contiguous, of this kind and in host memory (checked); the storage lives as long as the borrowed tensor.
     // That nobody writes meanwhile is the contract of every tensor operation.
     Ok(unsafe { std::slice::from_raw_parts(pointer, length) })
@@ -73,18 +76,18 @@ pub fn elements<R: Element>(tensor: &tch::Tensor) -> Result<&[R], tch::TchError>
 ///
 /// # Errors
 /// If it is elsewhere, of another kind or not contiguous.
-pub fn elements_mut<R: Element>(tensor: &mut tch::Tensor) -> Result<&mut [R], tch::TchError> {
-    let (pointer, length) = checked_pointer::<R>(tensor)?;
+pub fn elements_mut<T: Stored>(tensor: &mut tch::Tensor) -> Result<&mut [T], tch::TchError> {
+    let (pointer, length) = checked_pointer::<T>(tensor)?;
     // SAFETY: as for `elements`; callers pass tensors whose storage they just made or own.
     Ok(unsafe { std::slice::from_raw_parts_mut(pointer, length) })
 }
 
-fn checked_pointer<R: Element>(tensor: &tch::Tensor) -> Result<(*mut R, usize), tch::TchError> {
-    let fits = tensor.device() == tch::Device::Cpu && tensor.kind() == R::KIND && tensor.is_contiguous();
+fn checked_pointer<T: Stored>(tensor: &tch::Tensor) -> Result<(*mut T, usize), tch::TchError> {
+    let fits = tensor.device() == tch::Device::Cpu && tensor.kind() == T::TENSOR_KIND && tensor.is_contiguous();
     if !fits {
         return Err(tch::TchError::Kind(format!(
             "a CPU kernel needs a contiguous {:?} tensor in host memory, not {:?} on {:?}",
-            R::KIND,
+            T::TENSOR_KIND,
             tensor.kind(),
             tensor.device()
         )));

@@ -5,7 +5,7 @@
 
 use super::simd::{Kernel, vectorised};
 use super::threads::{SharedMut, parallel_for};
-use super::{Drive, Element};
+use super::{Drive, Stored};
 use crate::neuron::NeuronModel;
 
 /// Columns that a task works on, so that gain, bias and a bias gradient stay in the first-level cache from row to row.
@@ -13,8 +13,8 @@ const BLOCK: usize = 256;
 /// Elements below which a second thread costs more than it saves.
 const GRAIN: usize = 16 * 1024;
 
-/// `output = rate(gain * input + bias)`.
-pub fn rate_forward<M: NeuronModel, R: Element>(model: &M, drive: Drive<R>, output: &mut [R]) {
+/// `output = rate(gain * input + bias)`. In memory the numbers are `S`; computed, they are `S::Computed`.
+pub fn rate_forward<M: NeuronModel, S: Stored>(model: &M, drive: Drive<S::Computed, S>, output: &mut [S]) {
     let (rows, neurons) = (drive.rows(), drive.neurons());
     assert_eq!(output.len(), drive.input.len());
     let shared = SharedMut::new(output);
@@ -28,20 +28,20 @@ pub fn rate_forward<M: NeuronModel, R: Element>(model: &M, drive: Drive<R>, outp
     });
 }
 
-struct Forward<'a, M, R> {
+struct Forward<'a, M, S: Stored> {
     model: &'a M,
-    drive: Drive<'a, R>,
-    output: &'a mut [R],
+    drive: Drive<'a, S::Computed, S>,
+    output: &'a mut [S],
 }
 
-impl<M: NeuronModel, R: Element> Kernel for Forward<'_, M, R> {
+impl<M: NeuronModel, S: Stored> Kernel for Forward<'_, M, S> {
     #[inline(always)]
     fn run(self) {
         // A copy, so that the compiler sees its parameters as constants of the loop.
         let model = self.model.clone();
         let Drive { input, gain, bias } = self.drive;
         for (((output, &input), &gain), &bias) in self.output.iter_mut().zip(input).zip(gain).zip(bias) {
-            *output = model.rate(gain * input + bias).value;
+            *output = S::store(model.rate(gain * input.load() + bias).value);
         }
     }
 }
@@ -50,12 +50,12 @@ impl<M: NeuronModel, R: Element> Kernel for Forward<'_, M, R> {
 /// `bias_gradient = sum over rows of output_gradient * rate'(J)` (`[neurons]`).
 ///
 /// Every neuron's sum runs over the rows in order, whatever the number of threads: the result is reproducible.
-pub fn rate_backward<M: NeuronModel, R: Element>(
+pub fn rate_backward<M: NeuronModel, S: Stored>(
     model: &M,
-    drive: Drive<R>,
-    output_gradient: &[R],
-    input_gradient: &mut [R],
-    bias_gradient: &mut [R],
+    drive: Drive<S::Computed, S>,
+    output_gradient: &[S],
+    input_gradient: &mut [S],
+    bias_gradient: &mut [S::Computed],
 ) {
     let (rows, neurons) = (drive.rows(), drive.neurons());
     assert_eq!(output_gradient.len(), drive.input.len());
@@ -68,7 +68,7 @@ pub fn rate_backward<M: NeuronModel, R: Element>(
             let columns = block * BLOCK..((block + 1) * BLOCK).min(neurons);
             // SAFETY: every block of columns is one task's alone.
             let bias_gradient = unsafe { bias_gradient.range_mut(columns.clone()) };
-            bias_gradient.fill(R::default());
+            bias_gradient.fill(Default::default());
             for row in 0..rows {
                 let range = row * neurons + columns.start..row * neurons + columns.end;
                 vectorised(Backward {
@@ -88,15 +88,15 @@ pub fn rate_backward<M: NeuronModel, R: Element>(
     });
 }
 
-struct Backward<'a, M, R> {
+struct Backward<'a, M, S: Stored> {
     model: &'a M,
-    drive: Drive<'a, R>,
-    output_gradient: &'a [R],
-    input_gradient: &'a mut [R],
-    bias_gradient: &'a mut [R],
+    drive: Drive<'a, S::Computed, S>,
+    output_gradient: &'a [S],
+    input_gradient: &'a mut [S],
+    bias_gradient: &'a mut [S::Computed],
 }
 
-impl<M: NeuronModel, R: Element> Kernel for Backward<'_, M, R> {
+impl<M: NeuronModel, S: Stored> Kernel for Backward<'_, M, S> {
     #[inline(always)]
     fn run(self) {
         let model = self.model.clone();
@@ -104,8 +104,8 @@ impl<M: NeuronModel, R: Element> Kernel for Backward<'_, M, R> {
         let constants = gain.iter().zip(bias);
         let gradients = self.output_gradient.iter().zip(self.input_gradient).zip(self.bias_gradient);
         for ((&input, (&gain, &bias)), ((&output, to_input), to_bias)) in input.iter().zip(constants).zip(gradients) {
-            let to_current = output * model.rate(gain * input + bias).derivative;
-            *to_input = to_current * gain;
+            let to_current = output.load() * model.rate(gain * input.load() + bias).derivative;
+            *to_input = S::store(to_current * gain);
             *to_bias = *to_bias + to_current;
         }
     }

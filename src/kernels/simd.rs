@@ -1,7 +1,7 @@
 //! The same kernel compiled for several instruction sets, the widest one picked at run time.
 
 /// A piece of work; `run` must be `#[inline(always)]` so that each instruction set gets a copy of its own.
-pub(super) trait Kernel {
+pub(crate) trait Kernel {
     fn run(self);
 }
 
@@ -9,7 +9,7 @@ pub(super) trait Kernel {
 ///
 /// No instruction set here brings fused multiply-add into the results (Rust never contracts), so all give the same bits.
 #[inline]
-pub(super) fn vectorised(kernel: impl Kernel) {
+pub(crate) fn vectorised(kernel: impl Kernel) {
     #[cfg(target_arch = "x86_64")]
     {
         if has_avx512() {
@@ -24,7 +24,7 @@ pub(super) fn vectorised(kernel: impl Kernel) {
     kernel.run();
 }
 
-/// The name of the instruction set that [`vectorised`] picks here.
+/// The name of the instruction set that the kernels run with here.
 pub fn instruction_set() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {

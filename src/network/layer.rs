@@ -3,7 +3,7 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tch::nn::Path;
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::layer_spec::{Custom, LayerKind, Pool};
 use super::shape::{output_shape, show};
@@ -98,15 +98,18 @@ impl Layer {
         }
     }
 
-    /// The layer as rates: differentiable, without time. `dropout` is a random stream in training.
-    pub(crate) fn rates(&self, input: &Tensor, dropout: Option<ChaCha8Rng>) -> Result<Tensor> {
+    /// The layer as rates: differentiable, without time. `kind` is that of the parameters, `dropout` a random stream in
+    /// training.
+    pub(crate) fn rates(&self, input: &Tensor, kind: Kind, dropout: Option<ChaCha8Rng>) -> Result<Tensor> {
         match (&self.kind, &self.parameters, dropout) {
             (LayerKind::Neuron(neurons), Parameters::Neurons { gain, bias, .. }, _) => {
-                neurons.model.rate(input, &gain_like(gain, input)?, bias)
+                neurons.model.rate(input, &gain_like(gain, bias)?, bias)
             }
             (LayerKind::Dropout(dropout), _, Some(rng)) if dropout.p > 0.0 => {
                 Ok(input.f_mul(&dropout_mask(input, dropout.p, rng)?)?)
             }
+            // Written for the network's own kind.
+            (LayerKind::Custom(_), ..) => Ok(self.apply(&input.f_to_kind(kind)?)?.f_to_kind(input.kind())?),
             _ => Ok(self.apply(input)?),
         }
     }
@@ -115,14 +118,17 @@ impl Layer {
     pub(crate) fn apply(&self, input: &Tensor) -> Result<Tensor, TchError> {
         match (&self.kind, &self.parameters) {
             (LayerKind::Conv2d(layer), Parameters::Affine { weight, bias }) => input.f_conv2d(
-                weight,
-                bias.as_ref(),
+                &in_kind(weight, input)?,
+                bias.as_ref().map(|bias| in_kind(bias, input)).transpose()?,
                 layer.stride.to_array(),
                 layer.padding.to_array(),
                 layer.dilation.to_array(),
                 layer.groups,
             ),
-            (LayerKind::Linear(_), Parameters::Affine { weight, bias }) => input.f_linear(weight, bias.as_ref()),
+            (LayerKind::Linear(_), Parameters::Affine { weight, bias }) => {
+                let bias = bias.as_ref().map(|bias| in_kind(bias, input)).transpose()?;
+                input.f_linear(&in_kind(weight, input)?, bias)
+            }
             (LayerKind::AvgPool(Pool { kernel, stride, padding }), _) => {
                 let stride = stride.unwrap_or(*kernel).to_array();
                 input.f_avg_pool2d(kernel.to_array(), stride, padding.to_array(), false, true, None)
@@ -149,9 +155,14 @@ impl Layer {
     }
 }
 
-/// The gain in the kind and on the device of `input` (it is no variable, so the variable store does not move it).
-pub(crate) fn gain_like(gain: &Tensor, input: &Tensor) -> Result<Tensor, TchError> {
-    gain.f_to_device(input.device())?.f_to_kind(input.kind())
+/// A parameter in the kind of `input`, which differs from its own in mixed precision.
+fn in_kind(parameter: &Tensor, input: &Tensor) -> Result<Tensor, TchError> {
+    parameter.f_to_kind(input.kind())
+}
+
+/// The gain in the kind and on the device of `like` (it is no variable, so the variable store does not move it).
+pub(crate) fn gain_like(gain: &Tensor, like: &Tensor) -> Result<Tensor, TchError> {
+    gain.f_to_device(like.device())?.f_to_kind(like.kind())
 }
 
 fn affine(

@@ -8,8 +8,9 @@ use tch::{Device, Kind, Tensor};
 use super::layer::{Context, Parameters};
 use super::shape::show;
 use super::{Layer, LayerKind, NetworkError, NetworkSpec, State, streams};
-use crate::engine::{self, Input, Probe, Recording, Simulation};
+use crate::engine::{self, EventNetwork, Input, Probe, Recording, Simulation};
 use crate::error::Result;
+use crate::kernels::Number;
 
 /// Layers in a row, with two faces: differentiable rates to train with, spikes over time to run with.
 ///
@@ -110,6 +111,9 @@ impl SpikingSequential {
 
     /// Rates, with dropout: what training differentiates. `[B, input]` to `[B, output]`.
     ///
+    /// Images of `BFloat16` make it mixed precision: what lies between the layers is `BFloat16`, and convolutions and linear
+    /// layers compute in it; parameters, their gradients, the arithmetic of neurons and the output stay of the network's kind.
+    ///
     /// # Errors
     /// If the input is not what the network takes.
     pub fn forward_training(&self, input: &Tensor) -> Result<Tensor> {
@@ -117,7 +121,8 @@ impl SpikingSequential {
         self.rates(input, Some(step))
     }
 
-    /// Rates, without dropout. `[B, input]` to `[B, output]`.
+    /// Rates, without dropout. `[B, input]` to `[B, output]`. Images may be of `BFloat16`, as in
+    /// [`forward_training`](Self::forward_training).
     ///
     /// # Errors
     /// If the input is not what the network takes.
@@ -126,12 +131,26 @@ impl SpikingSequential {
     }
 
     fn rates(&self, input: &Tensor, dropout_step: Option<u64>) -> Result<Tensor> {
-        self.check_input(input, 1)?;
         let mut activity = input.shallow_clone();
-        for (index, layer) in self.layers.iter().enumerate() {
-            activity = layer.rates(&activity, dropout_step.map(|step| streams::dropout(self.seed, index, step)))?;
+        self.check_rates_input(input)?;
+        for index in 0..self.layers.len() {
+            activity = self.layer_rates(index, &activity, dropout_step)?;
         }
-        Ok(activity)
+        Ok(activity.f_to_kind(self.kind())?)
+    }
+
+    /// The rates of one layer.
+    pub(crate) fn layer_rates(&self, index: usize, input: &Tensor, dropout_step: Option<u64>) -> Result<Tensor> {
+        let stream = dropout_step.map(|step| streams::dropout(self.seed, index, step));
+        self.layers[index].rates(input, self.kind(), stream)
+    }
+
+    /// As for simulations, but in mixed precision the images may be of a shorter kind.
+    fn check_rates_input(&self, input: &Tensor) -> Result<(), NetworkError> {
+        match (input.kind(), self.kind()) {
+            (Kind::BFloat16, Kind::Float) => self.check_input_of_kind(input, 1, Kind::BFloat16),
+            _ => self.check_input(input, 1),
+        }
     }
 
     /// The first layer whose rates hold a NaN or an infinity for this input, if any.
@@ -140,10 +159,10 @@ impl SpikingSequential {
     /// If the input is not what the network takes.
     pub fn first_non_finite_layer(&self, input: &Tensor) -> Result<Option<&Layer>> {
         let _without_gradient = tch::no_grad_guard();
-        self.check_input(input, 1)?;
+        self.check_rates_input(input)?;
         let mut activity = input.shallow_clone();
-        for layer in &self.layers {
-            activity = layer.rates(&activity, None)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            activity = self.layer_rates(index, &activity, None)?;
             if activity.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
                 return Ok(Some(layer));
             }
@@ -185,6 +204,15 @@ impl SpikingSequential {
         Ok(State { batch, layers: self.layers.iter().map(of_layer).collect::<Result<_>>()? })
     }
 
+    /// A copy of the network laid out for the event engine: single images on the CPU, without libtorch. `R` is the number
+    /// type to compute in, `f32` or `f64`.
+    ///
+    /// # Errors
+    /// If the network is not on the CPU or has a custom layer.
+    pub fn compile<R: Number>(&self) -> Result<EventNetwork<R>> {
+        EventNetwork::new(self)
+    }
+
     /// One timestep with `input` `[B, input]`: the output `[B, output]`, with `state` moved on. For input that streams in.
     ///
     /// # Errors
@@ -215,10 +243,14 @@ impl SpikingSequential {
 
     /// Checks that `input` is `[.., input]` with `leading` dimensions before the image, of the network's kind and device.
     pub(crate) fn check_input(&self, input: &Tensor, leading: usize) -> Result<(), NetworkError> {
+        self.check_input_of_kind(input, leading, self.kind())
+    }
+
+    fn check_input_of_kind(&self, input: &Tensor, leading: usize, kind: Kind) -> Result<(), NetworkError> {
         let size = input.size();
         let fits = size.len() == leading + self.spec.input.len() && size.ends_with(&self.spec.input);
         let empty = size.iter().take(leading).any(|&size| size < 1);
-        let (kind, device) = (self.kind(), self.device());
+        let device = self.device();
         if fits && !empty && input.kind() == kind && input.device() == device {
             return Ok(());
         }

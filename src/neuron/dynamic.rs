@@ -1,14 +1,16 @@
 //! Neurons behind one interface, over tensors: what layers hold.
 
+use std::any::Any;
 use std::fmt::Debug;
 
 use tch::{Kind, Tensor};
 
 use super::{NeuronError, NeuronModel, Rate, rate_operation, spiking_operation};
 use crate::error::Result;
+use crate::kernels::{self, NeuronBlock};
 
 /// Any [`NeuronModel`], over whole layers of tensors. Every model implements it; nothing else needs to.
-pub trait Neuron: Debug + Send + Sync {
+pub trait Neuron: Any + Debug + Send + Sync {
     /// The model's name: `lif`.
     fn name(&self) -> &'static str;
     /// The names of its state variables.
@@ -35,8 +37,9 @@ pub trait Neuron: Debug + Send + Sync {
     /// The training face: `rate(gain * input + bias)`, differentiable with respect to `input` and `bias`.
     ///
     /// # Shapes
-    /// - `input`: `[.., S]`, with `S` the layer's shape, such as `[B, C, H, W]`; `gain`, `bias`: `S`.
-    /// - returns the shape (and memory layout) of `input`.
+    /// - `input`: `[.., S]`, with `S` the layer's shape, such as `[B, C, H, W]`; `gain`, `bias`: `S`, of the input's kind,
+    ///   or `Float` where that is `BFloat16` or `Half`: all is then computed in `Float` and rounded once.
+    /// - returns the shape, kind and memory layout of `input`.
     ///
     /// # Errors
     /// When shapes, kinds or devices differ.
@@ -52,6 +55,11 @@ pub trait Neuron: Debug + Send + Sync {
     /// # Errors
     /// When shapes, kinds or devices differ.
     fn spike(&self, drive: &SpikingDrive, state: &mut [Tensor], record: &[bool]) -> Result<Spikes>;
+
+    /// The inference face on plain memory in single precision; lengths that do not fit are a panic.
+    fn advance_f32(&self, block: NeuronBlock<f32>);
+    /// The inference face on plain memory in double precision; lengths that do not fit are a panic.
+    fn advance_f64(&self, block: NeuronBlock<f64>);
 }
 
 /// What drives a layer of spiking neurons.
@@ -112,6 +120,12 @@ impl<M: NeuronModel> Neuron for M {
         NeuronModel::validate(self)?;
         spiking_operation::spike(self, drive, state, record)
     }
+    fn advance_f32(&self, block: NeuronBlock<f32>) {
+        kernels::advance(self, block);
+    }
+    fn advance_f64(&self, block: NeuronBlock<f64>) {
+        kernels::advance(self, block);
+    }
 }
 
 /// Checks that `gain` and `bias` have one shape, and that the tensors are of real numbers of one kind on one device.
@@ -128,7 +142,8 @@ pub(super) fn check_drive<M: NeuronModel>(input: &Tensor, gain: &Tensor, bias: &
         return fail(format!("the input is {:?}: expected real numbers, such as Float", input.kind()));
     }
     for (name, tensor) in [("gain", gain), ("bias", bias)] {
-        if (tensor.kind(), tensor.device()) != (input.kind(), input.device()) {
+        let mixed = matches!(input.kind(), Kind::Half | Kind::BFloat16) && tensor.kind() == Kind::Float;
+        if !(tensor.kind() == input.kind() || mixed) || tensor.device() != input.device() {
             return fail(format!(
                 "{name} is {:?} on {:?}, the input {:?} on {:?}: they must be equal",
                 tensor.kind(),

@@ -30,4 +30,5 @@ pub use model::{NeuronModel, Rate, StateArray};
 pub use real::Real;
 pub use rectified_linear::RectifiedLinear;
 pub use registry::{is_neuron, neuron_from_parameters, neuron_names};
+pub(crate) use traced::Operation;
 pub use traced::{Formula, Traced, TracedMask};

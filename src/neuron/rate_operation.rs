@@ -1,29 +1,77 @@
 //! The rate as a custom operation with a custom gradient.
 
+use half::bf16;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::dynamic::check_drive;
 use super::{Formula, Layout, NeuronModel};
 use crate::autograd;
 use crate::error::Result;
-use crate::kernels::{self, Drive, Element};
+use crate::kernels::{self, Drive, Stored, cuda};
 
-/// `rate(gain * input + bias)`, differentiable in `input` and `bias`: fused kernels for `f32` and `f64` on the CPU, the
-/// same formula in tensor operations elsewhere.
+/// `rate(gain * input + bias)`, differentiable in `input` and `bias`: fused kernels on the CPU and, where they can be
+/// compiled, on CUDA; the same formula in tensor operations elsewhere.
 pub(super) fn rate<M: NeuronModel>(model: &M, input: &Tensor, gain: &Tensor, bias: &Tensor) -> Result<Tensor> {
     check_drive::<M>(input, gain, bias)?;
-    Ok(match (input.device(), input.kind()) {
-        (Device::Cpu, Kind::Float) => fused::<M, f32>(model, input, gain, bias)?,
-        (Device::Cpu, Kind::Double) => fused::<M, f64>(model, input, gain, bias)?,
-        _ => with_tensors(model, input, gain, bias)?,
+    let kernels: Option<Kernels<M>> = match (input.device(), input.kind(), bias.kind()) {
+        (Device::Cpu, Kind::Float, Kind::Float) => Some(Kernels::on_cpu::<f32>()),
+        (Device::Cpu, Kind::Double, Kind::Double) => Some(Kernels::on_cpu::<f64>()),
+        (Device::Cpu, Kind::BFloat16, Kind::Float) => Some(Kernels::on_cpu::<bf16>()),
+        (Device::Cuda(_), ..) if cuda::computes_rate(model, input, bias) => Some(Kernels::on_cuda()),
+        _ => None,
+    };
+    Ok(match kernels {
+        Some(kernels) => fused(model, input, gain, bias, kernels)?,
+        None => with_tensors(model, input, gain, bias)?,
     })
 }
 
-fn fused<M: NeuronModel, R: Element>(
+/// From input, gain and bias to the output.
+type Forward<M> = fn(&M, [&Tensor; 3], &mut Tensor) -> Result<(), TchError>;
+/// From input, gain and bias, and the output's gradient, to the gradients of input and bias.
+type Backward<M> = fn(&M, [&Tensor; 3], &Tensor, &mut Tensor, &mut Tensor) -> Result<(), TchError>;
+
+/// The kernels of a device, over tensors that are contiguous in memory order.
+struct Kernels<M> {
+    forward: Forward<M>,
+    backward: Backward<M>,
+}
+
+impl<M: NeuronModel> Kernels<M> {
+    fn on_cpu<S: Stored>() -> Self {
+        Self {
+            forward: |model, tensors, output| {
+                kernels::rate_forward(model, drive::<S>(tensors)?, kernels::elements_mut(output)?);
+                Ok(())
+            },
+            backward: |model, tensors, gradient, to_input, to_bias| {
+                kernels::rate_backward(
+                    model,
+                    drive::<S>(tensors)?,
+                    kernels::elements(gradient)?,
+                    kernels::elements_mut(to_input)?,
+                    kernels::elements_mut(to_bias)?,
+                );
+                Ok(())
+            },
+        }
+    }
+
+    fn on_cuda() -> Self {
+        Self { forward: cuda::rate_forward, backward: cuda::rate_backward }
+    }
+}
+
+fn drive<S: Stored>([input, gain, bias]: [&Tensor; 3]) -> Result<Drive<'_, S::Computed, S>, TchError> {
+    Ok(Drive { input: kernels::elements(input)?, gain: kernels::elements(gain)?, bias: kernels::elements(bias)? })
+}
+
+fn fused<M: NeuronModel>(
     model: &M,
     input: &Tensor,
     gain: &Tensor,
     bias: &Tensor,
+    kernels: Kernels<M>,
 ) -> Result<Tensor, TchError> {
     let layout = Layout::of(input, bias.dim());
     let without_gradient = tch::no_grad_guard();
@@ -31,34 +79,20 @@ fn fused<M: NeuronModel, R: Element>(
     let [flat_input, flat_gain, flat_bias] = saved;
     let (flat_input, flat_gain, flat_bias) = (flat_input?, flat_gain?, flat_bias?);
     let mut flat_output = flat_input.f_empty_like()?;
-    kernels::rate_forward(
-        model,
-        drive::<R>(&flat_input, &flat_gain, &flat_bias)?,
-        kernels::elements_mut(&mut flat_output)?,
-    );
+    (kernels.forward)(model, [&flat_input, &flat_gain, &flat_bias], &mut flat_output)?;
     let output = layout.in_shape_order(&flat_output)?;
     drop(without_gradient);
 
     let model = model.clone();
     autograd::attach(M::NAME, &[input, bias], &[&output], move |gradients| {
         let Some(gradient) = &gradients[0] else { return Ok(vec![None, None]) };
-        let gradient = layout.in_memory_order(gradient)?;
+        let gradient = &layout.in_memory_order(gradient)?;
         let mut to_input = flat_input.f_empty_like()?;
         let mut to_bias = flat_bias.f_empty_like()?;
-        kernels::rate_backward(
-            &model,
-            drive::<R>(&flat_input, &flat_gain, &flat_bias)?,
-            kernels::elements(&gradient)?,
-            kernels::elements_mut(&mut to_input)?,
-            kernels::elements_mut(&mut to_bias)?,
-        );
+        (kernels.backward)(&model, [&flat_input, &flat_gain, &flat_bias], gradient, &mut to_input, &mut to_bias)?;
         Ok(vec![Some(layout.in_shape_order(&to_input)?), Some(layout.in_shape_order(&to_bias)?)])
     })?;
     Ok(output)
-}
-
-fn drive<'a, R: Element>(input: &'a Tensor, gain: &'a Tensor, bias: &'a Tensor) -> Result<Drive<'a, R>, TchError> {
-    Ok(Drive { input: kernels::elements(input)?, gain: kernels::elements(gain)?, bias: kernels::elements(bias)? })
 }
 
 fn with_tensors<M: NeuronModel>(model: &M, input: &Tensor, gain: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
@@ -68,21 +102,22 @@ fn with_tensors<M: NeuronModel>(model: &M, input: &Tensor, gain: &Tensor, bias: 
     });
     let without_gradient = tch::no_grad_guard();
     let gain = gain.detach();
-    let current = input.detach().f_mul(&gain)?.f_add(&bias.detach())?;
+    // In the bias's kind, which may be wider than the input's.
+    let (kind, computed) = (input.kind(), bias.kind());
+    let current = input.detach().f_to_kind(computed)?.f_mul(&gain)?.f_add(&bias.detach())?;
     let mut results = formula.evaluate(&[&current])?;
-    let (derivative, output) = (results.remove(1), results.remove(0));
+    let (derivative, output) = (results.remove(1), results.remove(0).f_to_kind(kind)?);
     drop(without_gradient);
 
     let leading: Vec<i64> = (0..(input.dim() - bias.dim()) as i64).collect();
-    let kind = input.kind();
     autograd::attach(M::NAME, &[input, bias], &[&output], move |gradients| {
         let Some(gradient) = &gradients[0] else { return Ok(vec![None, None]) };
-        let to_current = gradient.f_mul(&derivative)?;
+        let to_current = gradient.f_to_kind(computed)?.f_mul(&derivative)?;
         let to_bias = match leading.as_slice() {
             [] => to_current.shallow_clone(),
-            leading => to_current.f_sum_dim_intlist(leading, false, kind)?,
+            leading => to_current.f_sum_dim_intlist(leading, false, computed)?,
         };
-        Ok(vec![Some(to_current.f_mul(&gain)?), Some(to_bias)])
+        Ok(vec![Some(to_current.f_mul(&gain)?.f_to_kind(kind)?), Some(to_bias)])
     })?;
     Ok(output)
 }
@@ -105,12 +140,18 @@ mod tests {
             input = input.movedim_int(-3, -1).contiguous().movedim_int(-1, -3);
         }
         let input = input.set_requires_grad(true);
-        let bias = Tensor::linspace(0.5, 1.5, 105, options).reshape([3, 5, 7]).set_requires_grad(true);
-        let gain = Tensor::linspace(0.8, 1.2, 105, options).reshape([3, 5, 7]);
+        let computed = (if kind == Kind::BFloat16 { Kind::Float } else { kind }, Device::Cpu);
+        let bias = Tensor::linspace(0.5, 1.5, 105, computed).reshape([3, 5, 7]).set_requires_grad(true);
+        let gain = Tensor::linspace(0.8, 1.2, 105, computed).reshape([3, 5, 7]);
         let ours = rate(model, &input, &gain, &bias).unwrap();
         let theirs = with_tensors(model, &input, &gain, &bias).unwrap();
-        assert_eq!(ours.stride(), input.stride());
-        let tolerance = if kind == Kind::Double { 1e-11 } else { 2e-4 };
+        assert_eq!((ours.stride(), ours.kind()), (input.stride(), kind));
+        let tolerance = match kind {
+            Kind::Double => 1e-11,
+            Kind::Float => 2e-4,
+            // Bits fewer by 16, both ways of computing rounded once.
+            _ => 1e-2,
+        };
         let all =
             value_and_gradients(&ours, [&input, &bias]).into_iter().zip(value_and_gradients(&theirs, [&input, &bias]));
         for (ours, theirs) in all {
@@ -120,7 +161,7 @@ mod tests {
 
     #[test]
     fn kernels_and_tensor_operations_agree() {
-        for kind in [Kind::Float, Kind::Double] {
+        for kind in [Kind::Float, Kind::Double, Kind::BFloat16] {
             for channels_last in [false, true] {
                 compare(&Lif::default(), kind, channels_last);
                 compare(&Lif { smoothing: 0.1, amplitude: 0.01, ..Lif::default() }, kind, channels_last);

@@ -5,6 +5,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::dynamic::check_drive;
 use super::{Formula, Layout, NeuronError, NeuronModel, Spikes, SpikingDrive, StateArray, Traced};
 use crate::error::Result;
+use crate::kernels::cuda::{self, ScanTensors};
 use crate::kernels::{self, Drive, Element, Scan};
 
 /// See [`Neuron::spike`](super::Neuron::spike).
@@ -17,8 +18,11 @@ pub(super) fn spike<M: NeuronModel>(
     check::<M>(drive, state, record)?;
     let _without_gradient = tch::no_grad_guard();
     Ok(match (drive.input.device(), drive.input.kind()) {
-        (Device::Cpu, Kind::Float) => fused::<M, f32>(model, drive, state, record)?,
-        (Device::Cpu, Kind::Double) => fused::<M, f64>(model, drive, state, record)?,
+        (Device::Cpu, Kind::Float) => fused(model, drive, state, record, on_cpu::<M, f32>)?,
+        (Device::Cpu, Kind::Double) => fused(model, drive, state, record, on_cpu::<M, f64>)?,
+        (Device::Cuda(_), _) if cuda::computes_spikes(model, drive.dt, drive.input) => {
+            fused(model, drive, state, record, cuda::scan)?
+        }
         _ => with_tensors(model, drive, state, record)?,
     })
 }
@@ -26,6 +30,13 @@ pub(super) fn spike<M: NeuronModel>(
 fn check<M: NeuronModel>(drive: &SpikingDrive, state: &[Tensor], record: &[bool]) -> Result<(), NeuronError> {
     check_drive::<M>(drive.input, drive.gain, drive.bias)?;
     let fail = |cause| Err(NeuronError::Input { neuron: M::NAME, cause });
+    if drive.bias.kind() != drive.input.kind() {
+        return fail(format!(
+            "the input is {:?}, gain and bias {:?}: they must be equal",
+            drive.input.kind(),
+            drive.bias.kind()
+        ));
+    }
     NeuronError::require(M::NAME, "dt", drive.dt, drive.dt > 0.0 && drive.dt.is_finite(), "a time above 0 s")?;
     let variables = <M::State<f32> as StateArray<f32>>::LEN;
     if M::STATE.len() != variables || !(1..=kernels::MAX_STATE).contains(&variables) {
@@ -71,11 +82,15 @@ fn batch_shape(drive: &SpikingDrive) -> Vec<i64> {
     size[size.len().saturating_sub(drive.bias.dim() + 1)..].to_vec()
 }
 
-fn fused<M: NeuronModel, R: Element>(
+/// A scan over contiguous tensors, with its timestep (s).
+type ScanOn<M> = fn(&M, f64, ScanTensors) -> Result<(), TchError>;
+
+fn fused<M: NeuronModel>(
     model: &M,
     drive: &SpikingDrive,
     state: &mut [Tensor],
     record: &[bool],
+    scan: ScanOn<M>,
 ) -> Result<Spikes, TchError> {
     let layout = Layout::of(drive.input, drive.bias.dim());
     let input = layout.in_memory_order(drive.input)?;
@@ -85,28 +100,19 @@ fn fused<M: NeuronModel, R: Element>(
     let mut flat: Vec<Tensor> =
         state.iter().map(|tensor| layout.in_memory_order(tensor)?.f_detach_copy()).collect::<Result<_, TchError>>()?;
     let shape = [vec![drive.steps], flat.first().map(Tensor::size).unwrap_or_default()].concat();
-    let empty = || Tensor::f_empty(&shape, (R::KIND, Device::Cpu));
+    let empty = || Tensor::f_empty(&shape, (input.kind(), input.device()));
     let mut output = empty()?;
     let mut recorded: Vec<Option<Tensor>> =
         record.iter().map(|&wanted| wanted.then(empty).transpose()).collect::<Result<_, TchError>>()?;
-    kernels::scan(
-        model,
-        Scan {
-            drive: Drive {
-                input: kernels::elements::<R>(&input)?,
-                gain: kernels::elements(&gain)?,
-                bias: kernels::elements(&bias)?,
-            },
-            steps: drive.steps as usize,
-            dt: drive.dt,
-            state: flat.iter_mut().map(kernels::elements_mut).collect::<Result<_, _>>()?,
-            output: kernels::elements_mut(&mut output)?,
-            record: recorded
-                .iter_mut()
-                .map(|tensor| tensor.as_mut().map(kernels::elements_mut).transpose())
-                .collect::<Result<_, _>>()?,
-        },
-    );
+    let tensors = ScanTensors {
+        drive: [&input, &gain, &bias],
+        steps: drive.steps,
+        varying: drive.input.dim() == drive.bias.dim() + 2,
+        state: &mut flat,
+        output: &mut output,
+        record: &mut recorded,
+    };
+    scan(model, drive.dt, tensors)?;
     for (state, flat) in state.iter_mut().zip(&flat) {
         *state = layout.in_shape_order(flat)?;
     }
@@ -115,6 +121,27 @@ fn fused<M: NeuronModel, R: Element>(
         .map(|tensor| tensor.as_ref().map(|tensor| layout.in_shape_order(tensor)).transpose())
         .collect::<Result<_, _>>()?;
     Ok(Spikes { output: layout.in_shape_order(&output)?, recorded })
+}
+
+fn on_cpu<M: NeuronModel, R: Element>(model: &M, dt: f64, tensors: ScanTensors) -> Result<(), TchError> {
+    let ScanTensors { drive: [input, gain, bias], steps, state, output, record, .. } = tensors;
+    let scan = Scan {
+        drive: Drive {
+            input: kernels::elements::<R>(input)?,
+            gain: kernels::elements(gain)?,
+            bias: kernels::elements(bias)?,
+        },
+        steps: steps as usize,
+        dt,
+        state: state.iter_mut().map(kernels::elements_mut).collect::<Result<_, _>>()?,
+        output: kernels::elements_mut(output)?,
+        record: record
+            .iter_mut()
+            .map(|tensor| tensor.as_mut().map(kernels::elements_mut).transpose())
+            .collect::<Result<_, _>>()?,
+    };
+    kernels::scan(model, scan);
+    Ok(())
 }
 
 fn with_tensors<M: NeuronModel>(

@@ -9,7 +9,7 @@ use super::Real;
 
 /// A step of a recorded formula; the numbers are positions of earlier steps.
 #[derive(Clone, Copy, Debug)]
-enum Operation {
+pub(crate) enum Operation {
     Input(usize),
     Constant(f64),
     Add(usize, usize),
@@ -60,6 +60,16 @@ impl Formula {
         let inputs: Vec<_> = (0..inputs).map(|index| Traced(record(Operation::Input(index)))).collect();
         let outputs = formula(&inputs).into_iter().map(|traced| traced.0).collect();
         Self { operations: TAPE.replace(outer), outputs }
+    }
+
+    /// The steps in order; the numbers in them are positions of earlier ones.
+    pub(crate) fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    /// The positions of the steps that are outputs.
+    pub(crate) fn outputs(&self) -> &[usize] {
+        &self.outputs
     }
 
     /// Evaluates with tensors that broadcast against each other; one tensor an output.

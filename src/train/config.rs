@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{OptimizerConfig, Schedule, TrainError};
+use super::{OptimizerConfig, Precision, Schedule, TrainError};
 
 /// How to train. The default is the reference recipe: 10 epochs of batches of 200, RMSprop at 0.001, cross-entropy of the
 /// unfiltered rates.
@@ -15,6 +15,8 @@ pub struct TrainingConfig {
     pub batch_size: usize,
     /// The learning rate, before the schedule's factor.
     pub learning_rate: f64,
+    /// The numbers that convolutions and linear layers compute with.
+    pub precision: Precision,
     /// Which optimiser.
     pub optimizer: OptimizerConfig,
     /// How the learning rate changes.
@@ -27,6 +29,7 @@ impl Default for TrainingConfig {
             epochs: 10,
             batch_size: 200,
             learning_rate: 0.001,
+            precision: Precision::default(),
             optimizer: OptimizerConfig::default(),
             schedule: Schedule::default(),
         }

@@ -26,7 +26,7 @@ pub struct Trainer {
     pub(super) network: SpikingSequential,
     pub(super) optimizer: Optimizer,
     pub(super) position: Position,
-    training: Labelled,
+    pub(super) training: Labelled,
     validation: Labelled,
     test: Labelled,
 }
@@ -144,11 +144,17 @@ impl Trainer {
         self.experiment.simulation.memory_mib.saturating_mul(1 << 20)
     }
 
+    /// The kind of the images that a training step takes.
+    pub(super) fn input_kind(&self) -> Kind {
+        self.experiment.training.precision.input_kind(self.network.kind())
+    }
+
     /// Trains until all epochs are done, or `stop` is set: then the step under way is finished.
     ///
     /// # Errors
     /// If the loss is not finite any more, memory runs out, or the observer fails.
     pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
+        self.experiment.training.precision.set_up();
         while self.position.epoch < self.experiment.training.epochs {
             if self.run_epoch(observer, stop)? == Outcome::Interrupted {
                 return Ok(Outcome::Interrupted);
@@ -185,7 +191,7 @@ impl Trainer {
 
     fn step(&mut self, order: &Order, sums: &mut Sums) -> Result<()> {
         let index = self.position.step;
-        let (images, labels) = order.batch(&self.training, index, self.network.kind())?;
+        let (images, labels) = order.batch(&self.training, index, self.input_kind())?;
         self.network.set_training_step(self.position.epoch * order.batches() + index);
         self.optimizer.zero_grad();
         let output = self.network.forward_training(&images)?;
@@ -219,7 +225,7 @@ impl Trainer {
         if self.position.running.loss.is_finite() {
             return Ok(());
         }
-        let (images, _) = order.batch(&self.training, self.position.step - 1, self.network.kind())?;
+        let (images, _) = order.batch(&self.training, self.position.step - 1, self.input_kind())?;
         let layer = self.network.first_non_finite_layer(&images)?;
         Err(TrainError::NonFinite {
             loss: self.position.running.loss,
@@ -267,7 +273,7 @@ impl Trainer {
 }
 
 /// Cross-entropy of `output` `[B, classes]` (as logits) against `labels` `[B]`, mean over the batch.
-fn cross_entropy(output: &Tensor, labels: &Tensor) -> Result<Tensor, tch::TchError> {
+pub(super) fn cross_entropy(output: &Tensor, labels: &Tensor) -> Result<Tensor, tch::TchError> {
     const NO_IGNORED_CLASS: i64 = -100;
     output.f_cross_entropy_loss(labels, None::<Tensor>, Reduction::Mean, NO_IGNORED_CLASS, 0.0)
 }

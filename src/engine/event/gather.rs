@@ -1,0 +1,204 @@
+//! The input of one block of neurons over time, gathered from what is active before it.
+//!
+//! The sums of a block's channels stay in vector registers while the weights of everything active are added row by row.
+
+use super::STRETCH;
+use super::plan::{Flow, Operation, Shape, Tap, Weights};
+use crate::kernels::Number;
+
+/// What a stage reads.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a, R> {
+    pub values: &'a [R],
+    pub spikes: &'a [u64],
+    pub active: &'a [u64],
+    pub flow: Flow<R>,
+    pub shape: Shape,
+    /// Timesteps that there is room for, and how many there are.
+    pub capacity: usize,
+    pub steps: usize,
+}
+
+impl<R: Number> Source<'_, R> {
+    /// How many rows a block of this source has: one if it is constant.
+    #[inline(always)]
+    fn rows(&self) -> usize {
+        if self.flow == Flow::Constant { 1 } else { self.steps }
+    }
+
+    #[inline(always)]
+    fn values_at(&self, position: usize, step: usize) -> &[R] {
+        let padded = self.shape.padded();
+        let row = if self.flow == Flow::Constant { position } else { position * self.capacity + step };
+        &self.values[row * padded..][..padded]
+    }
+
+    /// The spikes of a block of channels, a word for each step.
+    #[inline(always)]
+    fn spikes_at(&self, block: usize) -> &[u64] {
+        &self.spikes[block * self.capacity..][..self.steps]
+    }
+
+    /// The value of one channel, whatever the flow.
+    #[inline(always)]
+    fn value(&self, position: usize, step: usize, channel: usize) -> R {
+        match self.flow {
+            Flow::Spikes(height) => {
+                let word = self.spikes_at(position * self.shape.blocks() + channel / 64)[step];
+                if word >> (channel % 64) & 1 == 1 { height } else { R::default() }
+            }
+            _ => self.values_at(position, step)[channel],
+        }
+    }
+}
+
+/// Writes a row for each step (or one, if the source is constant), and returns them.
+#[inline(always)]
+pub(super) fn gather<'b, R: Number, const W: usize>(
+    operation: &Operation<R>,
+    source: Source<R>,
+    position: usize,
+    block: usize,
+    rows: &'b mut [[R; W]],
+) -> &'b [[R; W]] {
+    let rows = &mut rows[..source.rows()];
+    match operation {
+        Operation::Affine { windows, weights } => match source.flow {
+            Flow::Spikes(_) => add_spiking(&weights[block], windows.at(position), source, rows),
+            _ => add_values(&weights[block], windows.at(position), source, rows),
+        },
+        Operation::Identity => {
+            let tap = Tap { input: position as u32, kernel: 0 };
+            each_value(&[tap], source, block, rows, R::default(), |_, value| value);
+        }
+        Operation::AveragePool { windows, area } => {
+            each_value(windows.at(position), source, block, rows, R::default(), |sum, value| sum + value);
+            for row in rows.iter_mut() {
+                for sum in row {
+                    *sum = *sum / *area;
+                }
+            }
+        }
+        Operation::MaxPool { windows } => {
+            let lowest = R::constant(f64::NEG_INFINITY);
+            each_value(windows.at(position), source, block, rows, lowest, |highest, value| highest.max(value));
+        }
+    }
+    rows
+}
+
+/// Sums of the weights of all that spikes.
+///
+/// What is active in the window at any time is numbered, 64 at a time, and its spikes are gathered into one word a step:
+/// one loop over the bits of a word then covers many channels of many positions, and the weights it adds stay in the
+/// first-level cache.
+#[inline(always)]
+fn add_spiking<R: Number, const W: usize>(weights: &Weights<R>, taps: &[Tap], source: Source<R>, sums: &mut [[R; W]]) {
+    let blocks = source.shape.blocks();
+    let channels = weights.channels.len();
+    let (rows, _) = weights.rows.as_chunks::<W>();
+    sums.fill(first::<R, W>(&weights.bias));
+    let mut chosen = [0u32; 64];
+    let mut spikes = [0u64; STRETCH];
+    let mut number = 0;
+    for tap in taps {
+        for (block, &mask) in weights.mask.iter().enumerate() {
+            let at = tap.input as usize * blocks + block;
+            let mut active = source.active[at] & mask;
+            while active != 0 {
+                let bit = active.trailing_zeros();
+                let row = tap.kernel as usize * channels + block * 64 + bit as usize - weights.channels.start;
+                chosen[number] = row as u32;
+                for (to, &word) in spikes.iter_mut().zip(source.spikes_at(at)) {
+                    *to |= (word >> bit & 1) << number;
+                }
+                number += 1;
+                active &= active - 1;
+                if number == 64 {
+                    add_rows(rows, &chosen, &mut spikes, sums);
+                    number = 0;
+                }
+            }
+        }
+    }
+    if number > 0 {
+        add_rows(rows, &chosen, &mut spikes, sums);
+    }
+}
+
+/// Adds to each sum the chosen rows that its word of spikes has a bit for, and clears the words.
+#[inline(always)]
+fn add_rows<R: Number, const W: usize>(
+    rows: &[[R; W]],
+    chosen: &[u32; 64],
+    spikes: &mut [u64; STRETCH],
+    sums: &mut [[R; W]],
+) {
+    for (word, sums) in spikes.iter_mut().zip(sums) {
+        let mut bits = std::mem::take(word);
+        if bits == 0 {
+            continue;
+        }
+        let mut sum = *sums;
+        while bits != 0 {
+            let row = &rows[chosen[bits.trailing_zeros() as usize % 64] as usize];
+            for lane in 0..W {
+                sum[lane] = sum[lane] + row[lane];
+            }
+            bits &= bits - 1;
+        }
+        *sums = sum;
+    }
+}
+
+/// Sums of the weights times the values, zeros left out.
+#[inline(always)]
+fn add_values<R: Number, const W: usize>(weights: &Weights<R>, taps: &[Tap], source: Source<R>, rows: &mut [[R; W]]) {
+    let channels = weights.channels.clone();
+    let (weight_rows, _) = weights.rows.as_chunks::<W>();
+    let bias = first::<R, W>(&weights.bias);
+    let zero = R::default();
+    for (step, row) in rows.iter_mut().enumerate() {
+        let mut sums = bias;
+        for tap in taps {
+            let values = &source.values_at(tap.input as usize, step)[channels.clone()];
+            let of_tap = &weight_rows[tap.kernel as usize * channels.len()..][..channels.len()];
+            for (&value, weights) in values.iter().zip(of_tap) {
+                if value != zero {
+                    for lane in 0..W {
+                        sums[lane] = sums[lane] + value * weights[lane];
+                    }
+                }
+            }
+        }
+        *row = sums;
+    }
+}
+
+/// Folds the values of each channel over the window.
+#[inline(always)]
+fn each_value<R: Number, const W: usize>(
+    taps: &[Tap],
+    source: Source<R>,
+    block: usize,
+    rows: &mut [[R; W]],
+    start: R,
+    fold: impl Fn(R, R) -> R,
+) {
+    let channels = block * W..((block + 1) * W).min(source.shape.channels);
+    for (step, row) in rows.iter_mut().enumerate() {
+        *row = [R::default(); W];
+        for (channel, folded) in channels.clone().zip(row) {
+            *folded =
+                taps.iter().fold(start, |so_far, tap| fold(so_far, source.value(tap.input as usize, step, channel)));
+        }
+    }
+}
+
+/// The first `W` numbers.
+#[inline(always)]
+pub(super) fn first<R: Number, const W: usize>(numbers: &[R]) -> [R; W] {
+    let mut lanes = [R::default(); W];
+    lanes.copy_from_slice(&numbers[..W]);
+    lanes
+}

@@ -1,0 +1,113 @@
+//! Leaky integrate-and-fire neurons over time, without exponentials or logarithms.
+//!
+//! [`Lif::step`](crate::neuron::NeuronModel::step) takes the logarithm of the threshold crossing to get the time since the
+//! spike, and later the exponential of that time to get the voltage: the two cancel. `c = (1 - v) / (J - 1)` is
+//! `exp(-since / tau_rc) - 1`, and the decay over the part of a later step outside the refractory period is that of `c` times
+//! a constant. So the state is the voltage and the decay to come, less 1 (which keeps all digits of a short part): one
+//! multiplication and one addition a step move it on, and a spike costs one division.
+
+use crate::kernels::Number;
+use crate::neuron::{Lif, NeuronModel};
+
+/// What all neurons of a layer share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LifConstants<R> {
+    /// `exp(-dt / tau_rc)`.
+    decay: R,
+    /// `exp(-dt / tau_rc) - 1`.
+    decay_m1: R,
+    /// `exp((tau_ref - dt) / tau_rc)`, the decay in the step after a spike at the very end of a step, and that less 1.
+    after_spike: R,
+    after_spike_m1: R,
+    floor: R,
+    /// What a spike gives to the output in its step.
+    pub(super) height: R,
+}
+
+/// Longer refractory periods would let rounding (a little in each step) or overflow in.
+const LONGEST_REFRACTORY_STEPS: f64 = 32.0;
+const LONGEST_REFRACTORY_DECAY: f64 = 16.0;
+
+impl<R: Number> LifConstants<R> {
+    /// `None` where the shortcut would not be exact up to rounding.
+    pub(super) fn new(lif: &Lif, dt: f64) -> Option<Self> {
+        let decay = (-dt / lif.tau_rc).exp();
+        let exact = lif.validate().is_ok()
+            && lif.tau_ref <= LONGEST_REFRACTORY_STEPS * dt
+            && lif.tau_ref <= LONGEST_REFRACTORY_DECAY * lif.tau_rc
+            && decay > f64::from(f32::MIN_POSITIVE);
+        exact.then(|| Self {
+            decay: R::constant(decay),
+            decay_m1: R::constant((-dt / lif.tau_rc).exp_m1()),
+            after_spike: R::constant(((lif.tau_ref - dt) / lif.tau_rc).exp()),
+            after_spike_m1: R::constant(((lif.tau_ref - dt) / lif.tau_rc).exp_m1()),
+            floor: R::constant(lif.min_voltage),
+            height: R::constant(lif.amplitude / dt),
+        })
+    }
+}
+
+/// Neurons that advance together.
+pub(super) struct LifLanes<'a, R, const W: usize> {
+    pub voltage: &'a mut [R; W],
+    /// The decay over the step to come, less 1, if none of it was refractory: above 0 all of it is, and the decay over a
+    /// whole step is its lower bound.
+    pub pending: &'a mut [R; W],
+    pub counts: &'a mut [R; W],
+}
+
+impl<R: Number, const W: usize> LifLanes<'_, R, W> {
+    /// Runs `steps` steps. `current` is brought up to date by `drive` before each; the spikes of each go to `spikes`.
+    #[inline(always)]
+    pub(super) fn run(
+        self,
+        constants: LifConstants<R>,
+        steps: usize,
+        mut current: [R; W],
+        drive: impl Fn(usize, &mut [R; W]),
+        mut spikes: impl FnMut(usize, u64),
+    ) {
+        let LifConstants { decay, decay_m1, after_spike, after_spike_m1, floor, .. } = constants;
+        let (zero, one) = (R::constant(0.0), R::constant(1.0));
+        let (mut voltage, mut pending, mut counts) = (*self.voltage, *self.pending, *self.counts);
+        for step in 0..steps {
+            drive(step, &mut current);
+            let mut raised = [zero; W];
+            let mut any = false;
+            for lane in 0..W {
+                let active = pending[lane].min(zero).max(decay_m1);
+                raised[lane] = voltage[lane] - (current[lane] - voltage[lane]) * active;
+                any |= raised[lane] > one;
+                pending[lane] = pending[lane].max(decay_m1) * decay + decay_m1;
+                voltage[lane] = raised[lane].max(floor);
+            }
+            if !any {
+                spikes(step, 0);
+                continue;
+            }
+            for lane in 0..W {
+                let spike = raised[lane] > one;
+                // Rounding may not push the crossing out of the step.
+                let since = ((one - raised[lane]) / (current[lane] - one)).max(decay_m1).min(zero);
+                pending[lane] = R::select(spike, after_spike_m1 + after_spike * since, pending[lane]);
+                voltage[lane] = R::select(spike, zero, voltage[lane]);
+                counts[lane] = counts[lane] + R::select(spike, one, zero);
+            }
+            spikes(step, above(&raised, one));
+        }
+        (*self.voltage, *self.pending, *self.counts) = (voltage, pending, counts);
+    }
+}
+
+/// A bit for each lane above `limit`.
+#[inline(always)]
+pub(super) fn above<R: Number, const W: usize>(lanes: &[R; W], limit: R) -> u64 {
+    // In halves of 32 bits, which take half as many vector instructions as one of 64.
+    let mut halves = [0u32; 2];
+    for (half, lanes) in halves.iter_mut().zip(lanes.chunks(32)) {
+        for (lane, &value) in lanes.iter().enumerate() {
+            *half |= u32::from(value > limit) << lane;
+        }
+    }
+    u64::from(halves[0]) | u64::from(halves[1]) << 32
+}

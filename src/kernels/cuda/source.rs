@@ -1,0 +1,178 @@
+//! The CUDA source of a model's kernels, written from its recorded formulas.
+//!
+//! The source is plain C++ but for `__global__` and the indices of blocks and threads, so that a test can compile it for the
+//! processor too. The parameters of the model, and the timestep, are constants in it.
+
+use std::fmt::Write;
+
+use tch::Kind;
+
+use crate::neuron::{Formula, NeuronModel, Operation, StateArray, Traced};
+
+/// The kernels of the rate. `kind` is that of input and output in memory: `BFloat16` is computed with as `float`.
+///
+/// A thread has a neuron and goes through rows: the neighbouring thread has the neighbouring neuron, so that memory is read
+/// in whole lines. The bias gradient is summed by chunks of rows, each thread in order: the result is reproducible.
+pub(super) fn rate<M: NeuronModel>(model: &M, kind: Kind) -> Option<String> {
+    let formula = Formula::record(1, |current| {
+        let rate = model.rate(current[0]);
+        vec![rate.value, rate.derivative]
+    });
+    let (body, outputs) = statements(&formula, &["current".to_string()]);
+    Some(format!(
+        "{prelude}
+static __device__ inline real rate_value(real current) {{
+{body}  return {value};
+}}
+
+static __device__ inline real rate_derivative(real current) {{
+{body}  return {derivative};
+}}
+{RATE_KERNELS}",
+        prelude = prelude(kind)?,
+        value = outputs[0],
+        derivative = outputs[1],
+    ))
+}
+
+const RATE_KERNELS: &str = r#"
+extern "C" __global__ void rate_forward(const stored* input, const real* gain, const real* bias, stored* output,
+                                        long long rows, long long neurons) {
+  const long long column = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (column >= neurons) return;
+  const real g = gain[column], b = bias[column];
+  for (long long row = blockIdx.y; row < rows; row += gridDim.y) {
+    const long long here = row * neurons + column;
+    output[here] = to_stored(rate_value(g * from_stored(input[here]) + b));
+  }
+}
+
+extern "C" __global__ void rate_backward(const stored* input, const real* gain, const real* bias,
+                                         const stored* output_gradient, stored* input_gradient, real* bias_gradients,
+                                         long long rows, long long neurons, long long chunk) {
+  const long long column = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (column >= neurons) return;
+  const real g = gain[column], b = bias[column];
+  const long long begin = blockIdx.y * chunk;
+  const long long end = begin + chunk < rows ? begin + chunk : rows;
+  real sum = 0;
+  for (long long row = begin; row < end; ++row) {
+    const long long here = row * neurons + column;
+    const real to_current = from_stored(output_gradient[here]) * rate_derivative(g * from_stored(input[here]) + b);
+    input_gradient[here] = to_stored(to_current * g);
+    sum += to_current;
+  }
+  bias_gradients[blockIdx.y * neurons + column] = sum;
+}
+"#;
+
+/// The kernel of the spiking step over time: a thread has one neuron of one image, its state in registers.
+pub(super) fn scan<M: NeuronModel>(model: &M, dt: f64, kind: Kind) -> Option<String> {
+    let variables = M::STATE.len();
+    let formula = Formula::record(1 + variables, |inputs| {
+        let mut state = M::State::<Traced>::from_fn(|variable| inputs[1 + variable]);
+        let output = model.step(inputs[0], &mut state, dt);
+        std::iter::once(output).chain(state.as_ref().iter().copied()).collect()
+    });
+    let inputs = std::iter::once("current".to_string()).chain((0..variables).map(|variable| format!("s{variable}")));
+    let (body, outputs) = statements(&formula, &inputs.collect::<Vec<_>>());
+    let each = |line: &dyn Fn(usize) -> String| (0..variables).map(line).collect::<String>();
+    Some(format!(
+        "{prelude}
+extern \"C\" __global__ void scan(const real* input, const real* gain, const real* bias, real* output,
+                                {parameters}long long size, long long neurons, long long steps, long long varying) {{
+  const long long here = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (here >= size) return;
+  const real g = gain[here % neurons], b = bias[here % neurons];
+  real current = g * input[here] + b;
+{load}  for (long long step = 0; step < steps; ++step) {{
+    const long long now = step * size + here;
+    if (varying) current = g * input[now] + b;
+{body}    output[now] = {output};
+{advance}  }}
+{keep}}}
+",
+        prelude = prelude(kind)?,
+        parameters = each(&|v| format!("real* state{v}, real* record{v}, ")),
+        load = each(&|v| format!("  real s{v} = state{v}[here];\n")),
+        output = outputs[0],
+        advance = each(&|v| format!("    s{v} = {};\n    if (record{v}) record{v}[now] = s{v};\n", outputs[1 + v])),
+        keep = each(&|v| format!("  state{v}[here] = s{v};\n")),
+    ))
+}
+
+/// What is computed with (`real`), what lies in memory (`stored`), and the functions of both; none for other kinds.
+fn prelude(kind: Kind) -> Option<String> {
+    let (real, suffix) = match kind {
+        Kind::Float | Kind::BFloat16 => ("float", "f"),
+        Kind::Double => ("double", ""),
+        _ => return None,
+    };
+    let mut text = format!("typedef {real} real;\n");
+    for (name, function) in
+        [("exp", "exp"), ("exp_m1", "expm1"), ("ln_1p", "log1p"), ("floor", "floor"), ("abs", "fabs")]
+    {
+        // Writing to a string cannot fail, here and below.
+        let _ = writeln!(text, "static __device__ inline real real_{name}(real x) {{ return {function}{suffix}(x); }}");
+    }
+    text.push_str(if kind == Kind::BFloat16 { BF16 } else { AS_COMPUTED });
+    Some(text)
+}
+
+const AS_COMPUTED: &str = "typedef real stored;
+static __device__ inline real from_stored(stored x) { return x; }
+static __device__ inline stored to_stored(real x) { return x; }
+";
+
+/// As in `element.rs`.
+const BF16: &str = "typedef unsigned short stored;
+union Bits { unsigned bits; float number; };
+static __device__ inline real from_stored(stored x) {
+  Bits all;
+  all.bits = (unsigned)x << 16;
+  return all.number;
+}
+static __device__ inline stored to_stored(real x) {
+  Bits all;
+  all.number = x;
+  const unsigned upper = all.bits >> 16;
+  return x != x ? (stored)(upper | 0x40) : (stored)((all.bits + 0x7fff + (upper & 1)) >> 16);
+}
+";
+
+/// A formula as C statements, one a step, and the names of its outputs.
+fn statements(formula: &Formula, inputs: &[String]) -> (String, Vec<String>) {
+    let mut body = String::new();
+    for (position, operation) in formula.operations().iter().enumerate() {
+        let kind = if matches!(operation, Operation::Greater(..)) { "bool" } else { "real" };
+        let value = match *operation {
+            Operation::Input(index) => inputs[index].clone(),
+            Operation::Constant(value) => constant(value),
+            Operation::Add(a, b) => format!("v{a} + v{b}"),
+            Operation::Sub(a, b) => format!("v{a} - v{b}"),
+            Operation::Mul(a, b) => format!("v{a} * v{b}"),
+            Operation::Div(a, b) => format!("v{a} / v{b}"),
+            // As the kernels of the processor: NaN in the first place gives the second.
+            Operation::Max(a, b) => format!("v{a} > v{b} ? v{a} : v{b}"),
+            Operation::Min(a, b) => format!("v{a} < v{b} ? v{a} : v{b}"),
+            Operation::Greater(a, b) => format!("v{a} > v{b}"),
+            Operation::Select(mask, a, b) => format!("v{mask} ? v{a} : v{b}"),
+            Operation::Exp(a) => format!("real_exp(v{a})"),
+            Operation::ExpM1(a) => format!("real_exp_m1(v{a})"),
+            Operation::Ln1p(a) => format!("real_ln_1p(v{a})"),
+            Operation::Floor(a) => format!("real_floor(v{a})"),
+            Operation::Abs(a) => format!("real_abs(v{a})"),
+        };
+        let _ = writeln!(body, "    const {kind} v{position} = {value};");
+    }
+    (body, formula.outputs().iter().map(|output| format!("v{output}")).collect())
+}
+
+/// The number, read back to the same bits. (NVRTC knows neither `INFINITY` nor the compilers' own names for it.)
+fn constant(value: f64) -> String {
+    match value {
+        value if value.is_nan() => "(real)0 / (real)0".to_string(),
+        value if value.is_infinite() => format!("(real){} / (real)0", value.signum()),
+        value => format!("(real){value:e}"),
+    }
+}

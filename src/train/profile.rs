@@ -1,0 +1,189 @@
+//! Where the time of a training step goes: every layer by itself, forward and backward.
+
+use std::time::Instant;
+
+use serde::Serialize;
+use tch::{Device, Kind, Tensor};
+
+use super::batches::Order;
+use super::trainer::cross_entropy;
+use super::{Optimizer, Trainer};
+use crate::autograd;
+use crate::error::Result;
+use crate::network::LayerKind;
+
+/// Steps before the measured ones, in which libtorch chooses algorithms and memory is made.
+const WARM_UP: usize = 5;
+
+/// Where the time of a training step goes. All times are medians over steps (ms).
+#[derive(Clone, Debug, Serialize)]
+pub struct Profile {
+    /// Images in a step.
+    pub batch_size: i64,
+    /// Steps measured.
+    pub steps: usize,
+    /// A batch from the data to the first layer.
+    pub data: f64,
+    /// The layers in order.
+    pub layers: Vec<LayerTime>,
+    /// Cross-entropy, forward and backward.
+    pub loss: f64,
+    /// The optimiser's step.
+    pub optimizer: f64,
+    /// The sum of all above.
+    pub sum: f64,
+    /// A step as training does it, nothing measured inside.
+    pub step: f64,
+    /// The share of convolutions and linear layers in the sum.
+    pub affine_share: f64,
+}
+
+/// The time of one layer (ms).
+#[derive(Clone, Debug, Serialize)]
+pub struct LayerTime {
+    /// The layer's name.
+    pub name: String,
+    /// Whether it is a convolution or a linear layer.
+    pub affine: bool,
+    /// From its input to its output.
+    pub forward: f64,
+    /// From the gradient of its output to those of its input and parameters.
+    pub backward: f64,
+}
+
+/// One measured step.
+struct Times {
+    data: f64,
+    /// Forward and backward of each layer.
+    layers: Vec<[f64; 2]>,
+    loss: f64,
+    optimizer: f64,
+}
+
+/// What a layer was given and what it made of it, cut out of the graph of the whole network.
+struct Piece {
+    input: Tensor,
+    output: Tensor,
+}
+
+impl Trainer {
+    /// Measures `steps` training steps layer by layer. Nothing of the training changes: the learning rate is 0, and the
+    /// optimiser one of its own.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn profile(&self, steps: usize) -> Result<Profile> {
+        let training = &self.experiment.training;
+        training.precision.set_up();
+        let network = &self.network;
+        let mut optimizer = Optimizer::new(training.optimizer, network.named_parameters())?;
+        let order = Order::new(self.training.len(), training.batch_size, self.experiment.seed, 0, network.device())?;
+        let mut times = Vec::new();
+        let mut whole = Vec::new();
+        for round in 0..WARM_UP + steps.max(1) {
+            let index = round as u64 % order.batches();
+            let one = self.profile_step(&order, index, &mut optimizer)?;
+            let (_, seconds) = timed(network.device(), || self.whole_step(&order, index, &mut optimizer))?;
+            if round >= WARM_UP {
+                times.push(one);
+                whole.push(seconds);
+            }
+        }
+        optimizer.zero_grad();
+        Ok(self.summarise(&times, whole))
+    }
+
+    fn whole_step(&self, order: &Order, index: u64, optimizer: &mut Optimizer) -> Result<()> {
+        let (images, labels) = order.batch(&self.training, index, self.input_kind())?;
+        optimizer.zero_grad();
+        self.network.set_training_step(index);
+        cross_entropy(&self.network.forward_training(&images)?, &labels)?.f_backward()?;
+        optimizer.step(0.0)
+    }
+
+    fn profile_step(&self, order: &Order, index: u64, optimizer: &mut Optimizer) -> Result<Times> {
+        let (network, device) = (&self.network, self.network.device());
+        let (batch, data) = timed(device, || Ok(order.batch(&self.training, index, self.input_kind())?))?;
+        let (images, labels) = batch;
+        optimizer.zero_grad();
+        let mut layers = Vec::new();
+        let mut pieces: Vec<Piece> = Vec::new();
+        for position in 0..network.layers().len() {
+            let input = match pieces.last() {
+                None => images.shallow_clone(),
+                Some(Piece { output, .. }) => output.detach().set_requires_grad(output.requires_grad()),
+            };
+            let (output, seconds) = timed(device, || network.layer_rates(position, &input, Some(index)))?;
+            layers.push([seconds, 0.0]);
+            pieces.push(Piece { input, output });
+        }
+        let last = pieces.last().map_or(&images, |piece| &piece.output);
+        let logits = last.detach().set_requires_grad(last.requires_grad());
+        let ((), loss) =
+            timed(device, || Ok(cross_entropy(&logits.f_to_kind(network.kind())?, &labels)?.f_backward()?))?;
+        let mut gradient = logits.grad();
+        for (Piece { input, output }, [_, backward]) in pieces.into_iter().zip(&mut layers).rev() {
+            if !output.requires_grad() {
+                break;
+            }
+            let seed = seed(&output, gradient)?;
+            *backward = timed(device, || Ok(seed.f_backward()?))?.1;
+            gradient = input.grad();
+        }
+        let ((), optimizer) = timed(device, || optimizer.step(0.0))?;
+        Ok(Times { data, layers, loss, optimizer })
+    }
+
+    fn summarise(&self, times: &[Times], whole: Vec<f64>) -> Profile {
+        let of = |pick: &dyn Fn(&Times) -> f64| median(times.iter().map(pick).collect());
+        let layer = |(position, layer): (usize, &crate::network::Layer)| LayerTime {
+            name: layer.name().to_string(),
+            affine: matches!(layer.kind(), LayerKind::Conv2d(_) | LayerKind::Linear(_)),
+            forward: of(&|times| times.layers[position][0]),
+            backward: of(&|times| times.layers[position][1]),
+        };
+        let layers: Vec<LayerTime> = self.network.layers().iter().enumerate().map(layer).collect();
+        let (data, loss, optimizer) = (of(&|times| times.data), of(&|times| times.loss), of(&|times| times.optimizer));
+        let spent = |affine_only: bool| -> f64 {
+            layers.iter().filter(|time| time.affine || !affine_only).map(|time| time.forward + time.backward).sum()
+        };
+        let sum = data + loss + optimizer + spent(false);
+        Profile {
+            batch_size: self.training.len().min(self.experiment.training.batch_size as i64),
+            steps: times.len(),
+            affine_share: spent(true) / sum,
+            data,
+            layers,
+            loss,
+            optimizer,
+            sum,
+            step: median(whole),
+        }
+    }
+}
+
+/// A number whose backward pass hands `gradient` to `output`.
+fn seed(output: &Tensor, gradient: Tensor) -> Result<Tensor> {
+    let number = Tensor::f_zeros([] as [i64; 0], (Kind::Float, output.device()))?;
+    autograd::attach("Seed", &[output], &[&number], move |_| Ok(vec![Some(gradient.shallow_clone())]))?;
+    Ok(number)
+}
+
+/// The result of `work` and how long it took (ms), what a device still had to do included.
+fn timed<T>(device: Device, work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    let wait = || {
+        if let Device::Cuda(index) = device {
+            tch::Cuda::synchronize(index as i64);
+        }
+    };
+    wait();
+    let start = Instant::now();
+    let result = work()?;
+    wait();
+    Ok((result, start.elapsed().as_secs_f64() * 1e3))
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
+}
