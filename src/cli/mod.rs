@@ -9,6 +9,7 @@ mod inspect;
 mod interrupt;
 mod simulate;
 mod train;
+mod train_watcher;
 
 use std::process::ExitCode;
 

@@ -2,20 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::ProgressStyle;
 use serde_json::json;
 use tch_spiking::Experiment;
 use tch_spiking::data::{self, Dataset, DatasetName};
 use tch_spiking::device;
 use tch_spiking::evaluate::{rate_accuracy, spiking};
-use tch_spiking::train::{
-    EpochMetrics, LayerTime, Observer, Outcome, Precision, Profile, Progress, RunFolder, Summary, Trainer,
-};
+use tch_spiking::train::{LayerTime, Outcome, Precision, Profile, RunFolder, Summary, Trainer};
 
+use super::train_watcher::Watcher;
 use super::{Console, Interrupted, interrupt_flag};
 
 /// Train a network as rates; see after every epoch how it does as spikes
@@ -258,79 +256,6 @@ fn resume_command(folder: &RunFolder) -> String {
     match path.contains(|c: char| c.is_whitespace() || "'\"$&;()".contains(c)) {
         true => format!("tch-spiking train --resume '{}'", path.replace('\'', r"'\''")),
         false => format!("tch-spiking train --resume {path}"),
-    }
-}
-
-/// Shows how the training goes, and saves after every epoch.
-struct Watcher<'a> {
-    console: &'a Console,
-    folder: &'a RunFolder,
-    bar: ProgressBar,
-    said: Instant,
-    started: Option<(Instant, u64)>,
-}
-
-/// How often a line is written where no bar can be shown.
-const BETWEEN_LINES: Duration = Duration::from_secs(20);
-
-impl<'a> Watcher<'a> {
-    fn new(console: &'a Console, folder: &'a RunFolder) -> Self {
-        let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len}  {msg}").unwrap_or_else(|_| plain());
-        let bar = console.progress(0, style);
-        Self { console, folder, bar, said: Instant::now(), started: None }
-    }
-
-    /// How long the remaining steps of all epochs will take, at the pace so far.
-    fn time_left(&mut self, progress: &Progress) -> HumanDuration {
-        let done = (progress.epoch - 1) * progress.steps + progress.step;
-        let &mut (since, first) = self.started.get_or_insert((Instant::now(), done));
-        let pace = since.elapsed().as_secs_f64() / (done - first).max(1) as f64;
-        HumanDuration(Duration::from_secs_f64(pace * (progress.epochs * progress.steps).saturating_sub(done) as f64))
-    }
-}
-
-impl Observer for Watcher<'_> {
-    fn step(&mut self, progress: &Progress) {
-        let left = self.time_left(progress);
-        let running = progress.running;
-        let text = format!(
-            "loss {:.4}  accuracy {}  {:.0} images/s  {left} left",
-            running.mean_loss(),
-            percent(running.accuracy()),
-            running.images_per_second(),
-        );
-        if self.console.interactive() {
-            self.bar.set_length(progress.steps);
-            self.bar.set_position(progress.step);
-            self.bar.set_prefix(format!("epoch {:>3}/{}", progress.epoch, progress.epochs));
-            self.bar.set_message(text);
-        } else if self.said.elapsed() > BETWEEN_LINES {
-            self.said = Instant::now();
-            let (epoch, step, steps) = (progress.epoch, progress.step, progress.steps);
-            self.console.note(&format!("epoch {epoch:>3}/{}  step {step}/{steps}  {text}", progress.epochs));
-        }
-    }
-
-    fn epoch(&mut self, trainer: &Trainer, metrics: &EpochMetrics) -> tch_spiking::Result<()> {
-        self.folder.save_epoch(trainer)?;
-        self.console.detail(&format!("saved     {}", self.folder.last().display()));
-        self.said = Instant::now();
-        let optional = |name: &str, accuracy: Option<f64>| match accuracy {
-            Some(accuracy) => format!("  {name} {}", percent(accuracy)),
-            None => String::new(),
-        };
-        self.console.note(&format!(
-            "epoch {:>3}/{}  loss {:.4}  train {}{}{}  {:.0} images/s  {:.1} s",
-            metrics.epoch,
-            trainer.experiment().training.epochs,
-            metrics.loss,
-            percent(metrics.train_accuracy),
-            optional("validation", metrics.validation_accuracy),
-            optional("spiking", metrics.spiking_accuracy),
-            metrics.images_per_second,
-            metrics.seconds,
-        ));
-        Ok(())
     }
 }
 
