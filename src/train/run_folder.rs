@@ -12,7 +12,7 @@ use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
 use crate::report::{CurvePoint, learning_curve};
-use crate::weights::{self, Provenance};
+use crate::weights::{self, OPTIMIZER_PREFIX, Provenance};
 
 const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
@@ -21,8 +21,6 @@ const BEST: &str = "best.safetensors";
 const CURVE: [&str; 2] = ["learning_curve.png", "learning_curve.svg"];
 const WEIGHTS: &str = "weights.safetensors";
 const SUMMARY: &str = "summary.json";
-/// How the tensors of the optimiser are called in a checkpoint.
-const OPTIMIZER: &str = "optimizer.";
 /// The metadata of a checkpoint that a plain weights file does not have.
 const POSITION: &str = "position";
 
@@ -157,7 +155,7 @@ impl RunFolder {
         }
         weights::load_into(&trainer.network, &file.tensors)?;
         let state = file.tensors.into_iter();
-        let state = state.filter_map(|(name, tensor)| Some((name.strip_prefix(OPTIMIZER)?.to_string(), tensor)));
+        let state = state.filter_map(|(name, tensor)| Some((name.strip_prefix(OPTIMIZER_PREFIX)?.to_string(), tensor)));
         trainer.optimizer.load_state(&state.collect::<BTreeMap<_, _>>(), position.optimizer_steps)?;
         trainer.position = position.position;
         // A run that was stopped between its last epoch and its test still has the test to do.
@@ -232,7 +230,8 @@ impl RunFolder {
         let text = serde_json::to_string(&position).map_err(|error| Error::io("write", self.last(), error.into()))?;
         provenance.facts.insert(POSITION.to_string(), text);
         let state = trainer.optimizer.state().into_iter();
-        let state: Vec<(String, Tensor)> = state.map(|(name, tensor)| (format!("{OPTIMIZER}{name}"), tensor)).collect();
+        let state: Vec<(String, Tensor)> =
+            state.map(|(name, tensor)| (format!("{OPTIMIZER_PREFIX}{name}"), tensor)).collect();
         weights::save_network_with(&self.last(), &trainer.network, &provenance, &state)
     }
 
