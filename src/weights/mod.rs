@@ -41,6 +41,8 @@ pub const OPTIMIZER_PREFIX: &str = "optimizer.";
 pub struct TensorFile {
     /// The tensors by name, on the CPU, of the kinds that the file has them in.
     pub tensors: BTreeMap<String, Tensor>,
+    /// Their names in the order of the file, which for a PyTorch or NumPy file is that of the layers.
+    pub order: Vec<String>,
     /// What the file says beside them.
     pub metadata: BTreeMap<String, String>,
 }

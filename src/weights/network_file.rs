@@ -101,7 +101,7 @@ fn network_from_as(
     device: Device,
 ) -> Result<LoadedNetwork> {
     let fail = |error| in_file("read", path, error);
-    let TensorFile { tensors, metadata } = file;
+    let TensorFile { tensors, metadata, .. } = file;
     let provenance = Provenance { seed, ..Provenance::from_metadata(&metadata).map_err(fail)? };
     let (extra, weights): (BTreeMap<_, _>, _) =
         tensors.into_iter().partition(|(name, _)| name.starts_with(OPTIMIZER_PREFIX));

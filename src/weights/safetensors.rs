@@ -40,7 +40,8 @@ const DTYPES: [(Dtype, Kind); 10] = [
 pub(super) fn read(mut file: File, length: u64) -> Result<TensorFile, WeightsError> {
     let header = read_header(&mut file, length)?;
     let mut tensors = BTreeMap::new();
-    for name in header.offset_keys() {
+    let order = header.offset_keys();
+    for name in order.iter().cloned() {
         let Some(info) = header.info(&name) else { continue };
         let Some(&(_, kind)) = DTYPES.iter().find(|(dtype, _)| *dtype == info.dtype) else {
             return Err(WeightsError::Dtype { tensor: name, dtype: info.dtype.to_string() });
@@ -56,7 +57,7 @@ pub(super) fn read(mut file: File, length: u64) -> Result<TensorFile, WeightsErr
         tensors.insert(name, elements.f_view(shape.as_slice())?);
     }
     let metadata = header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
-    Ok(TensorFile { tensors, metadata })
+    Ok(TensorFile { tensors, order, metadata })
 }
 
 /// The header, checked against the file's length: its tensors cover all that follows it, without gaps or overlaps.
