@@ -32,6 +32,7 @@ unsafe extern "C" {
         drop: extern "C" fn(*mut c_void),
     ) -> *mut c_char;
     fn tch_spiking_gradients_enabled() -> bool;
+    fn tch_spiking_is_disposable(gradient: *const C_tensor) -> bool;
     fn tch_spiking_copy_text(text: *const c_char, length: usize) -> *mut c_char;
     fn tch_spiking_free_text(text: *mut c_char);
 }
@@ -99,6 +100,15 @@ where
         text
     };
     Err(TchError::Torch(text))
+}
+
+/// Whether `gradient`, as a backward closure was given it, is the last use of its memory, which may then be written over.
+///
+/// False for a gradient that somebody keeps (`retain_grad`, another branch of the graph), that is a view of other memory,
+/// or that shall itself be differentiated.
+pub(crate) fn is_disposable(gradient: &Tensor) -> bool {
+    // SAFETY: reads the counts of a live tensor.
+    unsafe { tch_spiking_is_disposable(gradient.as_ptr()) }
 }
 
 extern "C" fn call_closure(

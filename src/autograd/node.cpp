@@ -96,6 +96,12 @@ extern "C" char* tch_spiking_attach(at::Tensor* const* inputs, size_t input_coun
 
 extern "C" bool tch_spiking_gradients_enabled() { return at::GradMode::is_enabled(); }
 
+// Two owners are those of a backward closure at work: the list that libtorch gave to `apply`, and the closure's own handle.
+extern "C" bool tch_spiking_is_disposable(const at::Tensor* gradient) {
+  return gradient->use_count() == 2 && gradient->has_storage() && gradient->storage().use_count() == 1 &&
+         !gradient->requires_grad() && !at::GradMode::is_enabled();
+}
+
 extern "C" void tch_spiking_parallel_for(int64_t count, int64_t grain, void* context,
                                          void (*body)(void* context, int64_t begin, int64_t end)) {
   at::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) { body(context, begin, end); });

@@ -1,15 +1,19 @@
 //! Rate neurons, forward and backward.
 //!
-//! Forward reads the input and writes the output once; backward reads the input and the output's gradient and writes the
-//! input's gradient once. The derivative is computed again in backward rather than kept: it is cheaper than memory traffic.
+//! Forward reads the input and writes the output once; backward reads the input and turns the output's gradient into the
+//! input's where it lies, so that it takes up no further memory, nor room in the caches. The derivative is computed again in backward rather than kept: it is cheaper than memory traffic.
 
 use super::simd::{Kernel, vectorised};
 use super::threads::{SharedMut, parallel_for};
 use super::{Drive, Stored};
 use crate::neuron::NeuronModel;
 
-/// Columns that a task works on, so that gain, bias and a bias gradient stay in the first-level cache from row to row.
-const BLOCK: usize = 256;
+/// Most columns that a task works on, so that gain, bias and a bias gradient stay in the first-level cache from row to row.
+const BLOCK: usize = 1024;
+/// The number of tasks is a multiple of this, so that threads get equal shares.
+const SHARES: usize = 8;
+/// Columns that begin at a line of the cache.
+const LINE: usize = 16;
 /// Elements below which a second thread costs more than it saves.
 const GRAIN: usize = 16 * 1024;
 
@@ -46,26 +50,26 @@ impl<M: NeuronModel, S: Stored> Kernel for Forward<'_, M, S> {
     }
 }
 
-/// The gradients of [`rate_forward`]: `input_gradient = output_gradient * rate'(J) * gain` (same shape), and
-/// `bias_gradient = sum over rows of output_gradient * rate'(J)` (`[neurons]`).
+/// The gradients of [`rate_forward`]. `gradient`, that of the output, becomes that of the input, `gradient * rate'(J) * gain`,
+/// and `bias_gradient = sum over rows of gradient * rate'(J)` (`[neurons]`).
 ///
 /// Every neuron's sum runs over the rows in order, whatever the number of threads: the result is reproducible.
 pub fn rate_backward<M: NeuronModel, S: Stored>(
     model: &M,
     drive: Drive<S::Computed, S>,
-    output_gradient: &[S],
-    input_gradient: &mut [S],
+    gradient: &mut [S],
     bias_gradient: &mut [S::Computed],
 ) {
     let (rows, neurons) = (drive.rows(), drive.neurons());
-    assert_eq!(output_gradient.len(), drive.input.len());
-    assert_eq!(input_gradient.len(), drive.input.len());
+    assert_eq!(gradient.len(), drive.input.len());
     assert_eq!(bias_gradient.len(), neurons);
-    let (input_gradient, bias_gradient) = (SharedMut::new(input_gradient), SharedMut::new(bias_gradient));
-    let grain = GRAIN.div_ceil((BLOCK * rows).max(1));
-    parallel_for(neurons.div_ceil(BLOCK), grain, |blocks| {
+    let (gradient, bias_gradient) = (SharedMut::new(gradient), SharedMut::new(bias_gradient));
+    let tasks = neurons.div_ceil(BLOCK).max(1).next_multiple_of(SHARES);
+    let width = neurons.div_ceil(tasks).next_multiple_of(LINE).max(LINE);
+    let grain = GRAIN.div_ceil((width * rows).max(1));
+    parallel_for(neurons.div_ceil(width), grain, |blocks| {
         for block in blocks {
-            let columns = block * BLOCK..((block + 1) * BLOCK).min(neurons);
+            let columns = block * width..((block + 1) * width).min(neurons);
             // SAFETY: every block of columns is one task's alone.
             let bias_gradient = unsafe { bias_gradient.range_mut(columns.clone()) };
             bias_gradient.fill(Default::default());
@@ -78,9 +82,8 @@ pub fn rate_backward<M: NeuronModel, S: Stored>(
                         gain: &drive.gain[columns.clone()],
                         bias: &drive.bias[columns.clone()],
                     },
-                    output_gradient: &output_gradient[range.clone()],
                     // SAFETY: as above: these columns of any row belong to this task.
-                    input_gradient: unsafe { input_gradient.range_mut(range) },
+                    gradient: unsafe { gradient.range_mut(range) },
                     bias_gradient: &mut *bias_gradient,
                 });
             }
@@ -91,8 +94,7 @@ pub fn rate_backward<M: NeuronModel, S: Stored>(
 struct Backward<'a, M, S: Stored> {
     model: &'a M,
     drive: Drive<'a, S::Computed, S>,
-    output_gradient: &'a [S],
-    input_gradient: &'a mut [S],
+    gradient: &'a mut [S],
     bias_gradient: &'a mut [S::Computed],
 }
 
@@ -102,10 +104,10 @@ impl<M: NeuronModel, S: Stored> Kernel for Backward<'_, M, S> {
         let model = self.model.clone();
         let Drive { input, gain, bias } = self.drive;
         let constants = gain.iter().zip(bias);
-        let gradients = self.output_gradient.iter().zip(self.input_gradient).zip(self.bias_gradient);
-        for ((&input, (&gain, &bias)), ((&output, to_input), to_bias)) in input.iter().zip(constants).zip(gradients) {
-            let to_current = output.load() * model.rate(gain * input.load() + bias).derivative;
-            *to_input = S::store(to_current * gain);
+        let gradients = self.gradient.iter_mut().zip(self.bias_gradient);
+        for ((&input, (&gain, &bias)), (gradient, to_bias)) in input.iter().zip(constants).zip(gradients) {
+            let to_current = gradient.load() * model.rate(gain * input.load() + bias).derivative;
+            *gradient = S::store(to_current * gain);
             *to_bias = *to_bias + to_current;
         }
     }

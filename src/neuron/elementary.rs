@@ -5,6 +5,8 @@
 
 const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;
+/// 2^23, what the lowest bit of the exponent is worth in the bits of a number.
+const BIT_OF_EXPONENT: f32 = 8_388_608.0;
 /// 1.5 * 2^23: adding and subtracting it rounds to the nearest whole number.
 const ROUNDER: f32 = 12_582_912.0;
 
@@ -39,18 +41,39 @@ pub fn exp_m1(x: f32) -> f32 {
 #[inline(always)]
 pub fn ln_1p(x: f32) -> f32 {
     let u = 1.0 + x;
-    // What the sum lost, relative to it: ln(1 + x) = ln(u) + ln(1 + (x - (u - 1)) / u).
-    let lost = (x - (u - 1.0)) / u;
+    let lost = x - (u - 1.0);
     let bits = u.to_bits() as i32;
     // Mantissa in [sqrt(1/2), sqrt(2)).
     let exponent = bits.wrapping_sub(0x3f35_04f3) >> 23;
-    let f = f32::from_bits(bits.wrapping_sub(exponent << 23) as u32) - 1.0;
+    let mantissa = f32::from_bits(bits.wrapping_sub(exponent << 23) as u32);
+    // What the sum lost is put back where there is room for it. (For the largest exponents, nothing was lost.)
+    let shrink = if exponent < 126 { exponent } else { 126 };
+    let f = (mantissa - 1.0) + lost * f32::from_bits(((127 - shrink) << 23) as u32);
     let s = f / (2.0 + f);
-    let z = s * s;
-    let series = z * (2.0 / 3.0 + z * (2.0 / 5.0 + z * (2.0 / 7.0 + z * (2.0 / 9.0))));
     // ln(1 + f) = 2s + s * series, and 2s = f - s f keeps the digits of f.
     let n = exponent as f32;
-    n * LN2_HIGH + (f - s * (f - series) + (n * LN2_LOW + lost))
+    n * LN2_HIGH + (f - s * (f - series(s)) + n * LN2_LOW)
+}
+
+/// `ln(1 + 1/x)`, accurate for large `x`, for normal `x` above 0: one division where `ln_1p(1.0 / x)` takes two.
+#[inline(always)]
+pub fn ln_1p_recip(x: f32) -> f32 {
+    let u = x + 1.0;
+    let bits = x.to_bits() as i32;
+    // u / x = 2^exponent (1 + s) / (1 - s); the difference of the bits is nearly that of the logarithms.
+    let exponent = (u.to_bits() as i32).wrapping_sub(bits).wrapping_add(0x0040_0000) & !0x007f_ffff;
+    let scaled = f32::from_bits(bits.wrapping_add(exponent) as u32);
+    let difference = if exponent == 0 { 1.0 } else { u - scaled };
+    let s = difference / (u + scaled);
+    let n = exponent as f32;
+    n * (LN2_HIGH / BIT_OF_EXPONENT) + (s * (2.0 + series(s)) + n * (LN2_LOW / BIT_OF_EXPONENT))
+}
+
+/// `2 atanh(s) / s - 2`, for `s` up to 0.2.
+#[inline(always)]
+fn series(s: f32) -> f32 {
+    let z = s * s;
+    z * (2.0 / 3.0 + z * (2.0 / 5.0 + z * (2.0 / 7.0 + z * (2.0 / 9.0))))
 }
 
 /// The largest whole number not above `x` (a call to the library's own cannot be vectorised without SSE4.1).
@@ -99,6 +122,14 @@ mod tests {
         assert!(worst_ulp(sweep(-0.999, 1.0), ln_1p, f64::ln_1p) < 3.0);
         assert!(worst_ulp(sweep(-0.01, 0.01), ln_1p, f64::ln_1p) < 3.0);
         assert!(worst_ulp(tiny_to_large(), ln_1p, f64::ln_1p) < 3.0);
+    }
+
+    #[test]
+    fn the_logarithm_of_one_and_a_reciprocal_is_within_three_units_in_the_last_place() {
+        let exact = |x: f64| (1.0 / x).ln_1p();
+        assert!(worst_ulp(sweep(1e-6, 1.0), ln_1p_recip, exact) < 3.0);
+        assert!(worst_ulp(sweep(0.3, 20.0), ln_1p_recip, exact) < 3.0);
+        assert!(worst_ulp(tiny_to_large(), ln_1p_recip, exact) < 3.0);
     }
 
     #[test]

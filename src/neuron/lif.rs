@@ -55,33 +55,35 @@ impl Lif {
         let overshoot = current - one;
         let above = overshoot.greater(zero);
         let overshoot = R::select(above, overshoot, one);
-        let interval = R::constant(self.tau_ref) + R::constant(self.tau_rc) * (one / overshoot).ln_1p();
+        let interval = R::constant(self.tau_ref) + R::constant(self.tau_rc) * overshoot.ln_1p_recip();
         let value = (R::constant(self.amplitude) / interval).finite();
-        // a^2 / (J (J - 1)) taken apart, so that neither the square nor the product overflows.
-        let slope = (value / current) * (value / overshoot) * R::constant(self.tau_rc / self.amplitude);
+        // A tau_rc / (interval^2 J (J - 1)), the product in an order in which it does not overflow.
+        let slope = R::constant(self.amplitude * self.tau_rc) / ((interval * current) * (interval * overshoot));
         Rate { value: R::select(above, value, zero), derivative: R::select(above, slope.finite(), zero) }
     }
 
     #[inline(always)]
     fn soft_rate<R: Real>(&self, current: R) -> Rate<R> {
         let (zero, one) = (R::constant(0.0), R::constant(1.0));
-        let sigma = R::constant(self.smoothing);
+        let (sigma, inverse_sigma) = (R::constant(self.smoothing), R::constant(1.0 / self.smoothing));
         let overshoot = current - one;
-        let y = overshoot / sigma;
+        let y = overshoot * inverse_sigma;
         let in_tail = R::constant(SOFTPLUS_TAIL).greater(y);
         let y = R::select(in_tail, R::constant(SOFTPLUS_TAIL), y);
         let decay = (-y.abs()).exp();
         // sigma softplus(y) = max(J - 1, 0) + sigma ln(1 + e^-|y|).
         let smooth = overshoot.max(zero) + sigma * decay.ln_1p();
-        let sigmoid = R::select(y.greater(zero), one, decay) / (one + decay);
-        let log_tail = -(overshoot / sigma) - R::constant(self.smoothing.ln());
-        let log = R::select(in_tail, log_tail, (one / smooth).ln_1p());
+        let log_tail = -(overshoot * inverse_sigma) - R::constant(self.smoothing.ln());
+        let log = R::select(in_tail, log_tail, smooth.ln_1p_recip());
         let interval = R::constant(self.tau_ref) + R::constant(self.tau_rc) * log;
         let value = (R::constant(self.amplitude) / interval).finite();
-        let scale = R::constant(self.tau_rc / self.amplitude);
-        let slope = (value / smooth) * (value / (smooth + one)) * sigmoid * scale;
-        let tail_slope = value * (value / sigma) * scale;
-        Rate { value, derivative: R::select(in_tail, tail_slope, slope).finite() }
+        // A tau_rc sigmoid(y) / (interval^2 smooth (smooth + 1)); in the tail sigmoid(y) / smooth is 1 / sigma.
+        let scale = R::constant(self.amplitude * self.tau_rc);
+        let above = scale * R::select(y.greater(zero), one, decay);
+        let below = (interval * smooth) * (interval * (smooth + one)) * (one + decay);
+        let below = R::select(in_tail, interval * (interval * sigma), below);
+        let slope = R::select(in_tail, scale, above) / below;
+        Rate { value, derivative: slope.finite() }
     }
 }
 

@@ -28,8 +28,8 @@ pub(super) fn rate<M: NeuronModel>(model: &M, input: &Tensor, gain: &Tensor, bia
 
 /// From input, gain and bias to the output.
 type Forward<M> = fn(&M, [&Tensor; 3], &mut Tensor) -> Result<(), TchError>;
-/// From input, gain and bias, and the output's gradient, to the gradients of input and bias.
-type Backward<M> = fn(&M, [&Tensor; 3], &Tensor, &mut Tensor, &mut Tensor) -> Result<(), TchError>;
+/// From input, gain and bias, and the output's gradient, which becomes the input's, to the bias's.
+type Backward<M> = fn(&M, [&Tensor; 3], &mut Tensor, &mut Tensor) -> Result<(), TchError>;
 
 /// The kernels of a device, over tensors that are contiguous in memory order.
 struct Kernels<M> {
@@ -44,14 +44,9 @@ impl<M: NeuronModel> Kernels<M> {
                 kernels::rate_forward(model, drive::<S>(tensors)?, kernels::elements_mut(output)?);
                 Ok(())
             },
-            backward: |model, tensors, gradient, to_input, to_bias| {
-                kernels::rate_backward(
-                    model,
-                    drive::<S>(tensors)?,
-                    kernels::elements(gradient)?,
-                    kernels::elements_mut(to_input)?,
-                    kernels::elements_mut(to_bias)?,
-                );
+            backward: |model, tensors, gradient, to_bias| {
+                let (gradient, to_bias) = (kernels::elements_mut(gradient)?, kernels::elements_mut(to_bias)?);
+                kernels::rate_backward(model, drive::<S>(tensors)?, gradient, to_bias);
                 Ok(())
             },
         }
@@ -86,11 +81,16 @@ fn fused<M: NeuronModel>(
     let model = model.clone();
     autograd::attach(M::NAME, &[input, bias], &[&output], move |gradients| {
         let Some(gradient) = &gradients[0] else { return Ok(vec![None, None]) };
-        let gradient = &layout.in_memory_order(gradient)?;
-        let mut to_input = flat_input.f_empty_like()?;
+        // Asked first: a view counts as a user of the memory.
+        let disposable = autograd::is_disposable(gradient);
+        let mut flat_gradient = layout.in_memory_order(gradient)?;
+        // If it was copied into memory order, the copy is ours; if not, somebody else may still want it as it is.
+        if flat_gradient.data_ptr() == gradient.data_ptr() && !disposable {
+            flat_gradient = flat_gradient.f_detach_copy()?;
+        }
         let mut to_bias = flat_bias.f_empty_like()?;
-        (kernels.backward)(&model, [&flat_input, &flat_gain, &flat_bias], gradient, &mut to_input, &mut to_bias)?;
-        Ok(vec![Some(layout.in_shape_order(&to_input)?), Some(layout.in_shape_order(&to_bias)?)])
+        (kernels.backward)(&model, [&flat_input, &flat_gain, &flat_bias], &mut flat_gradient, &mut to_bias)?;
+        Ok(vec![Some(layout.in_shape_order(&flat_gradient)?), Some(layout.in_shape_order(&to_bias)?)])
     })?;
     Ok(output)
 }
@@ -168,5 +168,24 @@ mod tests {
                 compare(&RectifiedLinear::default(), kind, channels_last);
             }
         }
+    }
+
+    #[test]
+    fn a_gradient_that_somebody_wants_is_not_written_over() {
+        let options = (Kind::Float, Device::Cpu);
+        let input = Tensor::linspace(-3.0, 4.0, 12, options).reshape([2, 6]).set_requires_grad(true);
+        let (gain, bias) = (Tensor::ones([6], options), Tensor::ones([6], options));
+        let weights = Tensor::linspace(1.0, 2.0, 12, options).reshape([2, 6]);
+        let rates = || rate(&Lif::default(), &input, &gain, &bias).unwrap();
+        let output = rates();
+        let loss = (&output * &weights).sum(Kind::Float);
+        let gradients = Tensor::run_backward(&[loss], &[&output, &input], false, false);
+        assert_eq!(gradients[0], weights);
+        let alone = Tensor::run_backward(&[(rates() * &weights).sum(Kind::Float)], &[&input], false, false);
+        assert_eq!(gradients[1], alone[0]);
+        // The same tensor is the gradient of both terms.
+        let [first, second] = [rates(), rates()];
+        let both = ((first + second) * &weights).sum(Kind::Float);
+        assert_eq!(Tensor::run_backward(&[both], &[&input], false, false)[0], &alone[0] * 2.0);
     }
 }

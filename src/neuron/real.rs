@@ -24,6 +24,10 @@ pub trait Real:
     fn exp_m1(self) -> Self;
     /// `ln(1 + self)`, accurate near 0.
     fn ln_1p(self) -> Self;
+    /// `ln(1 + 1/self)` for `self` above 0, accurate where that is large.
+    fn ln_1p_recip(self) -> Self {
+        (Self::constant(1.0) / self).ln_1p()
+    }
     /// The largest whole number not above `self`.
     fn floor(self) -> Self;
     /// The absolute value.
@@ -45,7 +49,7 @@ pub trait Real:
 }
 
 macro_rules! float {
-    ($float:ty, $exp:path, $exp_m1:path, $ln_1p:path, $floor:path) => {
+    ($float:ty, $exp:path, $exp_m1:path, $ln_1p:path, $ln_1p_recip:expr, $floor:path) => {
         impl Real for $float {
             type Mask = bool;
             #[inline(always)]
@@ -63,6 +67,10 @@ macro_rules! float {
             #[inline(always)]
             fn ln_1p(self) -> Self {
                 $ln_1p(self)
+            }
+            #[inline(always)]
+            fn ln_1p_recip(self) -> Self {
+                $ln_1p_recip(self)
             }
             #[inline(always)]
             fn floor(self) -> Self {
@@ -93,5 +101,5 @@ macro_rules! float {
     };
 }
 
-float!(f32, elementary::exp, elementary::exp_m1, elementary::ln_1p, elementary::floor);
-float!(f64, f64::exp, f64::exp_m1, f64::ln_1p, f64::floor);
+float!(f32, elementary::exp, elementary::exp_m1, elementary::ln_1p, elementary::ln_1p_recip, elementary::floor);
+float!(f64, f64::exp, f64::exp_m1, f64::ln_1p, |x: f64| x.recip().ln_1p(), f64::floor);

@@ -162,10 +162,11 @@ impl Trainer {
     }
 }
 
-/// A number whose backward pass hands `gradient` to `output`.
+/// A number whose backward pass hands `gradient` to `output`, and keeps no hold of it, as in training.
 fn seed(output: &Tensor, gradient: Tensor) -> Result<Tensor> {
     let number = Tensor::f_zeros([] as [i64; 0], (Kind::Float, output.device()))?;
-    autograd::attach("Seed", &[output], &[&number], move |_| Ok(vec![Some(gradient.shallow_clone())]))?;
+    let mut gradient = Some(gradient);
+    autograd::attach("Seed", &[output], &[&number], move |_| Ok(vec![gradient.take()]))?;
     Ok(number)
 }
 

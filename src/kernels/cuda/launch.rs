@@ -49,13 +49,12 @@ pub(super) fn rate_forward(run: Run, drive: [&Tensor; 3], output: &mut Tensor) -
 pub(super) fn rate_backward(
     run: Run,
     drive: [&Tensor; 3],
-    output_gradient: &Tensor,
-    input_gradient: &mut Tensor,
+    gradient: &mut Tensor,
     bias_gradient: &mut Tensor,
 ) -> Result<(), TchError> {
     let (rows, neurons) = shape(drive);
     let kind = drive[0].kind();
-    check(&[drive[0], output_gradient, input_gradient], rows * neurons, kind)?;
+    check(&[drive[0], gradient], rows * neurons, kind)?;
     check(&[drive[1], drive[2], bias_gradient], neurons, computed(kind))?;
     if rows * neurons == 0 {
         let _ = bias_gradient.f_zero_()?;
@@ -64,7 +63,7 @@ pub(super) fn rate_backward(
     let chunk = (rows + CHUNKS - 1) / CHUNKS;
     let chunks = (rows + chunk - 1) / chunk;
     let sums = Tensor::f_empty([chunks, neurons], (computed(kind), drive[0].device()))?;
-    let tensors = [drive[0], drive[1], drive[2], output_gradient, input_gradient, &sums];
+    let tensors = [drive[0], drive[1], drive[2], gradient, &sums];
     run(Launch {
         kernel: "rate_backward",
         grid: [blocks(neurons)?, chunks as u32],

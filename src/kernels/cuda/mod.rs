@@ -61,12 +61,11 @@ pub(crate) fn rate_forward<M: NeuronModel>(
 pub(crate) fn rate_backward<M: NeuronModel>(
     model: &M,
     drive: [&Tensor; 3],
-    output_gradient: &Tensor,
-    input_gradient: &mut Tensor,
+    gradient: &mut Tensor,
     bias_gradient: &mut Tensor,
 ) -> Result<(), TchError> {
     let module = rate_module(model, drive[0]).map_err(TchError::Torch)?;
-    launch::rate_backward(&|launch| module.run(launch), drive, output_gradient, input_gradient, bias_gradient)
+    launch::rate_backward(&|launch| module.run(launch), drive, gradient, bias_gradient)
 }
 
 /// As [`kernels::scan`](super::scan), over contiguous tensors.

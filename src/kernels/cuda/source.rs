@@ -48,8 +48,8 @@ extern "C" __global__ void rate_forward(const stored* input, const real* gain, c
 }
 
 extern "C" __global__ void rate_backward(const stored* input, const real* gain, const real* bias,
-                                         const stored* output_gradient, stored* input_gradient, real* bias_gradients,
-                                         long long rows, long long neurons, long long chunk) {
+                                         stored* gradient, real* bias_gradients, long long rows,
+                                         long long neurons, long long chunk) {
   const long long column = (long long)blockIdx.x * blockDim.x + threadIdx.x;
   if (column >= neurons) return;
   const real g = gain[column], b = bias[column];
@@ -58,8 +58,8 @@ extern "C" __global__ void rate_backward(const stored* input, const real* gain, 
   real sum = 0;
   for (long long row = begin; row < end; ++row) {
     const long long here = row * neurons + column;
-    const real to_current = from_stored(output_gradient[here]) * rate_derivative(g * from_stored(input[here]) + b);
-    input_gradient[here] = to_stored(to_current * g);
+    const real to_current = from_stored(gradient[here]) * rate_derivative(g * from_stored(input[here]) + b);
+    gradient[here] = to_stored(to_current * g);
     sum += to_current;
   }
   bias_gradients[blockIdx.y * neurons + column] = sum;
