@@ -1,7 +1,7 @@
 //! Counting over images: right answers at each step, spikes of each layer.
 
 use crate::engine::event::{highest, lead};
-use crate::kernels::Number;
+use crate::kernels::{Kernel, Number, vectorised};
 
 /// Sums over the images seen so far: whole numbers, so that the order in which threads add them does not matter.
 #[derive(Default)]
@@ -69,25 +69,13 @@ impl Tally {
 impl LayerTally {
     /// Adds an image's spike counts, of neurons that can spike at most `most` times (infinite for those without a bound).
     pub(super) fn add<'a, R: Number>(&mut self, counts: impl Iterator<Item = &'a [R]>, most: f64) {
-        let (zero, saturated) = (R::default(), R::constant(0.95 * most));
         let mut start = 0;
         for counts in counts {
             let end = start + counts.len();
             if self.ever.len() < end {
                 self.ever.resize(end, false);
             }
-            let (mut spikes, mut highest, mut silent, mut often) = (zero, zero, 0, 0);
-            for (&count, ever) in counts.iter().zip(&mut self.ever[start..end]) {
-                spikes = spikes + count;
-                highest = highest.max(count);
-                silent += u32::from(count == zero);
-                often += u32::from(count >= saturated);
-                *ever |= count > zero;
-            }
-            self.spikes += spikes.to_f64();
-            self.highest = self.highest.max(highest.to_f64());
-            self.silent += u64::from(silent);
-            self.saturated += u64::from(often);
+            vectorised(Add { tally: self, start, counts, saturated: R::constant(0.95 * most) });
             start = end;
         }
     }
@@ -99,5 +87,38 @@ impl LayerTally {
         self.saturated += other.saturated;
         self.ever.resize(self.ever.len().max(other.ever.len()), false);
         self.ever.iter_mut().zip(other.ever).for_each(|(ever, other)| *ever |= other);
+    }
+}
+
+/// Adds the counts of neurons side by side, the first of which is the layer's number `start`.
+struct Add<'a, R> {
+    tally: &'a mut LayerTally,
+    start: usize,
+    counts: &'a [R],
+    saturated: R,
+}
+
+impl<R: Number> Kernel for Add<'_, R> {
+    #[inline(always)]
+    fn run(self) {
+        const W: usize = 16;
+        let Self { tally, start, counts, saturated } = self;
+        let zero = R::default();
+        // Of each lane by itself, so that the compiler may add them side by side.
+        let (mut spikes, mut highest, mut silent, mut often) = ([zero; W], [zero; W], [0u32; W], [0u32; W]);
+        let ever = &mut tally.ever[start..start + counts.len()];
+        for (counts, ever) in counts.chunks(W).zip(ever.chunks_mut(W)) {
+            for (lane, (&count, ever)) in counts.iter().zip(ever).enumerate() {
+                spikes[lane] = spikes[lane] + count;
+                highest[lane] = highest[lane].max(count);
+                silent[lane] += u32::from(count == zero);
+                often[lane] += u32::from(count >= saturated);
+                *ever |= count > zero;
+            }
+        }
+        tally.spikes += spikes.iter().map(|spikes| spikes.to_f64()).sum::<f64>();
+        tally.highest = highest.iter().fold(tally.highest, |highest, of_lane| highest.max(of_lane.to_f64()));
+        tally.silent += silent.iter().map(|&silent| u64::from(silent)).sum::<u64>();
+        tally.saturated += often.iter().map(|&often| u64::from(often)).sum::<u64>();
     }
 }

@@ -1,7 +1,7 @@
 //! One stage of one image over a stretch of time.
 
 use super::gather::{Source, gather};
-use super::lif::LifLanes;
+use super::lif::{LifLanes, bits, count};
 use super::plan::{Flow, Sink, Stage};
 use super::workspace::{Activity, StageState};
 use crate::kernels::{Kernel, NeuronBlock, Number, vectorised};
@@ -43,11 +43,7 @@ impl<R: Number, const W: usize> Kernel for Blocks<'_, R, W> {
                 match &stage.sink {
                     Sink::Lif(constants) => {
                         let [voltage, pending] = &mut state.variables;
-                        let neurons = LifLanes {
-                            voltage: lanes_mut(voltage, at),
-                            pending: lanes_mut(pending, at),
-                            counts: lanes_mut(&mut state.counts, at),
-                        };
+                        let neurons = LifLanes { voltage: lanes_mut(voltage, at), pending: lanes_mut(pending, at) };
                         let (gain, bias) =
                             (lanes::<R, W>(&stage.tuning.gain, at), lanes::<R, W>(&stage.tuning.bias, at));
                         let (gain, bias) = (*gain, *bias);
@@ -56,13 +52,13 @@ impl<R: Number, const W: usize> Kernel for Blocks<'_, R, W> {
                                 current[lane] = gain[lane] * rows[step][lane] + bias[lane];
                             }
                         };
-                        let spikes = &mut output.spikes[(position * blocks + block) * capacity..][..steps];
-                        let mut active = 0;
-                        neurons.run(*constants, steps, [R::default(); W], drive, |step, bits| {
-                            spikes[step] = bits;
-                            active |= bits;
-                        });
+                        let times = neurons.run(*constants, steps, [R::default(); W], drive);
+                        let active = bits::<W>(|lane| times[lane] != 0);
+                        if active != 0 {
+                            count(lanes_mut::<R, W>(&mut state.counts, at), &times);
+                        }
                         output.active[position * blocks + block] = active;
+                        *lanes_mut::<u32, W>(&mut output.spikes, at) = times;
                     }
                     Sink::Neurons(neurons) => {
                         let (gain, bias) =

@@ -43,8 +43,11 @@ impl<R: Number> Done<'_, R> {
     /// The same in the order in which they are stored, the same for every image: faster.
     pub(crate) fn stored_counts(&self, layer: usize) -> impl Iterator<Item = &[R]> {
         self.network.stage_of(layer).into_iter().flat_map(|index| {
-            let shape = self.network.plan.stages[index].output;
-            self.workspace.counts(index).chunks_exact(shape.padded()).map(move |counts| &counts[..shape.channels])
+            let (shape, counts) = (self.network.plan.stages[index].output, self.workspace.counts(index));
+            // Without padding, all positions are one slice.
+            let whole = if shape.padded() == shape.channels { shape.positions() } else { 1 };
+            let (stored, used) = (whole * shape.padded(), whole * shape.channels);
+            counts.chunks_exact(stored.max(1)).map(move |counts| &counts[..used])
         })
     }
 }

@@ -4,6 +4,7 @@ use std::any::Any;
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::aligned::Aligned;
 use super::lif::LifConstants;
 use super::plan::{Flow, Operation, Plan, Shape, Sink, Stage, Tap, Tuning, Weights, Windows};
 use crate::engine::EventError;
@@ -88,8 +89,8 @@ fn push<R: Number>(
     output_flow
 }
 
-fn no_tuning<R>() -> Tuning<R> {
-    Tuning { gain: Vec::new(), bias: Vec::new(), voltage: Vec::new() }
+fn no_tuning<R: Number>() -> Tuning<R> {
+    Tuning { gain: Aligned::new(0), bias: Aligned::new(0), voltage: Aligned::new(0) }
 }
 
 fn neuron_sink<R: Number>(neurons: &NeuronSpec, dt: f64) -> Sink<R> {
@@ -220,14 +221,14 @@ fn affine<R: Number>(
         }
         let mut mask = vec![0u64; input.blocks()];
         channels.clone().for_each(|channel| mask[channel / 64] |= 1 << (channel % 64));
-        Weights { rows, bias: block_bias, channels, mask }
+        Weights { rows: rows.into(), bias: block_bias, channels, mask }
     };
     Ok((0..output.blocks()).map(block).collect())
 }
 
 /// A layer's constants in the order in which its neurons are stored.
-fn stored<R: Number>(tensor: &Tensor, shape: Shape) -> Result<Vec<R>, TchError> {
-    let mut stored = vec![R::default(); shape.storage()];
+fn stored<R: Number>(tensor: &Tensor, shape: Shape) -> Result<Aligned<R>, TchError> {
+    let mut stored = Aligned::new(shape.storage());
     for (index, value) in numbers(tensor)?.into_iter().enumerate() {
         stored[shape.stored_at(index)] = R::constant(value);
     }

@@ -2,7 +2,6 @@
 //!
 //! The sums of a block's channels stay in vector registers while the weights of everything active are added row by row.
 
-use super::STRETCH;
 use super::plan::{Flow, Operation, Shape, Tap, Weights};
 use crate::kernels::Number;
 
@@ -10,7 +9,7 @@ use crate::kernels::Number;
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a, R> {
     pub values: &'a [R],
-    pub spikes: &'a [u64],
+    pub spikes: &'a [u32],
     pub active: &'a [u64],
     pub flow: Flow<R>,
     pub shape: Shape,
@@ -33,19 +32,13 @@ impl<R: Number> Source<'_, R> {
         &self.values[row * padded..][..padded]
     }
 
-    /// The spikes of a block of channels, a word for each step.
-    #[inline(always)]
-    fn spikes_at(&self, block: usize) -> &[u64] {
-        &self.spikes[block * self.capacity..][..self.steps]
-    }
-
     /// The value of one channel, whatever the flow.
     #[inline(always)]
     fn value(&self, position: usize, step: usize, channel: usize) -> R {
         match self.flow {
             Flow::Spikes(height) => {
-                let word = self.spikes_at(position * self.shape.blocks() + channel / 64)[step];
-                if word >> (channel % 64) & 1 == 1 { height } else { R::default() }
+                let times = self.spikes[position * self.shape.padded() + channel];
+                if times >> step & 1 == 1 { height } else { R::default() }
             }
             _ => self.values_at(position, step)[channel],
         }
@@ -87,67 +80,33 @@ pub(super) fn gather<'b, R: Number, const W: usize>(
     rows
 }
 
-/// Sums of the weights of all that spikes.
-///
-/// What is active in the window at any time is numbered, 64 at a time, and its spikes are gathered into one word a step:
-/// one loop over the bits of a word then covers many channels of many positions, and the weights it adds stay in the
-/// first-level cache.
+/// Sums of the weights of all that spikes: neuron by neuron, whose weights stay in registers while they are added to the sums
+/// of the steps at which it spikes.
 #[inline(always)]
 fn add_spiking<R: Number, const W: usize>(weights: &Weights<R>, taps: &[Tap], source: Source<R>, sums: &mut [[R; W]]) {
-    let blocks = source.shape.blocks();
+    let (blocks, padded) = (source.shape.blocks(), source.shape.padded());
     let channels = weights.channels.len();
     let (rows, _) = weights.rows.as_chunks::<W>();
     sums.fill(first::<R, W>(&weights.bias));
-    let mut chosen = [0u32; 64];
-    let mut spikes = [0u64; STRETCH];
-    let mut number = 0;
     for tap in taps {
+        let input = tap.input as usize;
+        let row_of_first = (tap.kernel as usize * channels).wrapping_sub(weights.channels.start);
         for (block, &mask) in weights.mask.iter().enumerate() {
-            let at = tap.input as usize * blocks + block;
-            let mut active = source.active[at] & mask;
+            let mut active = source.active[input * blocks + block] & mask;
             while active != 0 {
-                let bit = active.trailing_zeros();
-                let row = tap.kernel as usize * channels + block * 64 + bit as usize - weights.channels.start;
-                chosen[number] = row as u32;
-                for (to, &word) in spikes.iter_mut().zip(source.spikes_at(at)) {
-                    *to |= (word >> bit & 1) << number;
+                let channel = block * 64 + active.trailing_zeros() as usize;
+                let mut times = source.spikes[input * padded + channel];
+                let row = rows[row_of_first.wrapping_add(channel)];
+                while times != 0 {
+                    let sum = &mut sums[times.trailing_zeros() as usize];
+                    for lane in 0..W {
+                        sum[lane] = sum[lane] + row[lane];
+                    }
+                    times &= times - 1;
                 }
-                number += 1;
                 active &= active - 1;
-                if number == 64 {
-                    add_rows(rows, &chosen, &mut spikes, sums);
-                    number = 0;
-                }
             }
         }
-    }
-    if number > 0 {
-        add_rows(rows, &chosen, &mut spikes, sums);
-    }
-}
-
-/// Adds to each sum the chosen rows that its word of spikes has a bit for, and clears the words.
-#[inline(always)]
-fn add_rows<R: Number, const W: usize>(
-    rows: &[[R; W]],
-    chosen: &[u32; 64],
-    spikes: &mut [u64; STRETCH],
-    sums: &mut [[R; W]],
-) {
-    for (word, sums) in spikes.iter_mut().zip(sums) {
-        let mut bits = std::mem::take(word);
-        if bits == 0 {
-            continue;
-        }
-        let mut sum = *sums;
-        while bits != 0 {
-            let row = &rows[chosen[bits.trailing_zeros() as usize % 64] as usize];
-            for lane in 0..W {
-                sum[lane] = sum[lane] + row[lane];
-            }
-            bits &= bits - 1;
-        }
-        *sums = sum;
     }
 }
 

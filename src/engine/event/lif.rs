@@ -53,11 +53,11 @@ pub(super) struct LifLanes<'a, R, const W: usize> {
     /// The decay over the step to come, less 1, if none of it was refractory: above 0 all of it is, and the decay over a
     /// whole step is its lower bound.
     pub pending: &'a mut [R; W],
-    pub counts: &'a mut [R; W],
 }
 
 impl<R: Number, const W: usize> LifLanes<'_, R, W> {
-    /// Runs `steps` steps. `current` is brought up to date by `drive` before each; the spikes of each go to `spikes`.
+    /// Runs `steps` steps, at most [`STRETCH`](super::STRETCH). `current` is brought up to date by `drive` before each.
+    /// Returns the spike times of each neuron: bit `t` is set if it spikes in step `t`.
     #[inline(always)]
     pub(super) fn run(
         self,
@@ -65,11 +65,10 @@ impl<R: Number, const W: usize> LifLanes<'_, R, W> {
         steps: usize,
         mut current: [R; W],
         drive: impl Fn(usize, &mut [R; W]),
-        mut spikes: impl FnMut(usize, u64),
-    ) {
+    ) -> [u32; W] {
         let LifConstants { decay, decay_m1, after_spike, after_spike_m1, floor, .. } = constants;
         let (zero, one) = (R::constant(0.0), R::constant(1.0));
-        let (mut voltage, mut pending, mut counts) = (*self.voltage, *self.pending, *self.counts);
+        let (mut voltage, mut pending, mut times) = (*self.voltage, *self.pending, [0u32; W]);
         for step in 0..steps {
             drive(step, &mut current);
             let mut raised = [zero; W];
@@ -82,7 +81,6 @@ impl<R: Number, const W: usize> LifLanes<'_, R, W> {
                 voltage[lane] = raised[lane].max(floor);
             }
             if !any {
-                spikes(step, 0);
                 continue;
             }
             for lane in 0..W {
@@ -91,23 +89,29 @@ impl<R: Number, const W: usize> LifLanes<'_, R, W> {
                 let since = ((one - raised[lane]) / (current[lane] - one)).max(decay_m1).min(zero);
                 pending[lane] = R::select(spike, after_spike_m1 + after_spike * since, pending[lane]);
                 voltage[lane] = R::select(spike, zero, voltage[lane]);
-                counts[lane] = counts[lane] + R::select(spike, one, zero);
+                times[lane] |= u32::from(spike) << step;
             }
-            spikes(step, above(&raised, one));
         }
-        (*self.voltage, *self.pending, *self.counts) = (voltage, pending, counts);
+        (*self.voltage, *self.pending) = (voltage, pending);
+        times
     }
 }
 
-/// A bit for each lane above `limit`.
+/// Adds the number of spikes of each neuron to its count.
 #[inline(always)]
-pub(super) fn above<R: Number, const W: usize>(lanes: &[R; W], limit: R) -> u64 {
+pub(super) fn count<R: Number, const W: usize>(counts: &mut [R; W], times: &[u32; W]) {
+    for lane in 0..W {
+        counts[lane] = counts[lane] + R::constant(f64::from(times[lane].count_ones()));
+    }
+}
+
+/// A bit for each of up to 64 lanes that holds.
+#[inline(always)]
+pub(super) fn bits<const W: usize>(holds: impl Fn(usize) -> bool) -> u64 {
     // In halves of 32 bits, which take half as many vector instructions as one of 64.
     let mut halves = [0u32; 2];
-    for (half, lanes) in halves.iter_mut().zip(lanes.chunks(32)) {
-        for (lane, &value) in lanes.iter().enumerate() {
-            *half |= u32::from(value > limit) << lane;
-        }
+    for lane in 0..W {
+        halves[lane / 32] |= u32::from(holds(lane)) << (lane % 32);
     }
     u64::from(halves[0]) | u64::from(halves[1]) << 32
 }

@@ -7,13 +7,15 @@
 //! | file | holds |
 //! |---|---|
 //! | `compile.rs`, `plan.rs` | from a network to its stages: an operation and the neurons behind it |
-//! | `gather.rs` | the operation: from spikes (bit masks) or values to the input of a block of neurons over time |
+//! | `gather.rs` | the operation: from spikes (a word of times each neuron) or values to the input of a block of neurons over time |
 //! | `lif.rs`, `constant.rs` | LIF neurons without exponentials, and of those with a constant input only the ones that can spike; other models run by their own step |
 //! | `advance.rs`, `workspace.rs` | one stage over a stretch of time; the memory of an image |
+//! | `aligned.rs` | numbers that begin at a line of the cache |
 //! | `batch.rs` | many images on all threads |
 //! | `error.rs` | what it cannot do |
 
 mod advance;
+mod aligned;
 pub(crate) mod batch;
 mod compile;
 mod constant;

@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::aligned::Aligned;
 use super::lif::LifConstants;
 use crate::neuron::Neuron;
 
@@ -108,7 +109,7 @@ impl Windows {
 #[derive(Debug)]
 pub(super) struct Weights<R> {
     /// `[kernel elements, input channels, lanes]`; times the height of a spike where the input is spikes.
-    pub rows: Vec<R>,
+    pub rows: Aligned<R>,
     /// `[lanes]`.
     pub bias: Vec<R>,
     /// The input channels that the block sees; not all of them if there are groups.
@@ -163,9 +164,9 @@ pub(super) enum Flow<R> {
 /// Gain, bias and initial voltage of a layer of neurons, stored as the neurons are.
 #[derive(Debug)]
 pub(super) struct Tuning<R> {
-    pub gain: Vec<R>,
-    pub bias: Vec<R>,
-    pub voltage: Vec<R>,
+    pub gain: Aligned<R>,
+    pub bias: Aligned<R>,
+    pub voltage: Aligned<R>,
 }
 
 /// An operation with what follows it.

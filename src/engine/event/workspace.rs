@@ -1,29 +1,30 @@
 //! The memory of one image on its way through a network, used again for the next.
 
 use super::advance::Advance;
+use super::aligned::Aligned;
 use super::constant::Spiking;
 use super::gather::Source;
 use super::plan::{Flow, Plan, Shape, Sink, Stage};
 use crate::kernels::Number;
 
 /// What a stage passes on; which of the two is used is up to its [`Flow`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Activity<R> {
-    pub values: Vec<R>,
-    /// A bit for each channel of a block, `[position, block, step]`.
-    pub spikes: Vec<u64>,
-    /// All bits of a block in the stretch, `[position, block]`.
+    pub values: Aligned<R>,
+    /// The spike times of each neuron in the stretch, a bit for each step, stored as the neurons are.
+    pub spikes: Aligned<u32>,
+    /// A bit for each channel of a block that spikes at all in the stretch, `[position, block]`.
     pub active: Vec<u64>,
 }
 
 impl<R: Number> Activity<R> {
     fn new(flow: Flow<R>, shape: Shape, capacity: usize) -> Self {
-        let (values, spikes) = match flow {
-            Flow::Constant => (shape.storage(), 0),
-            Flow::Values => (shape.storage() * capacity, 0),
-            Flow::Spikes(_) => (0, shape.positions() * shape.blocks() * capacity),
+        let (values, spikes, active) = match flow {
+            Flow::Constant => (shape.storage(), 0, 0),
+            Flow::Values => (shape.storage() * capacity, 0, 0),
+            Flow::Spikes(_) => (0, shape.storage(), shape.positions() * shape.blocks()),
         };
-        Self { values: vec![R::default(); values], spikes: vec![0; spikes], active: vec![0; spikes / capacity] }
+        Self { values: Aligned::new(values), spikes: Aligned::new(spikes), active: vec![0; active] }
     }
 
     /// The values of a block at one step.
@@ -47,8 +48,8 @@ impl<R: Number> Activity<R> {
             Flow::Constant => self.values[position * shape.padded() + channel],
             Flow::Values => self.values[(position * capacity + step) * shape.padded() + channel],
             Flow::Spikes(height) => {
-                let word = self.spikes[(position * shape.blocks() + channel / 64) * capacity + step];
-                if word >> (channel % 64) & 1 == 1 { height } else { R::default() }
+                let times = self.spikes[position * shape.padded() + channel];
+                if times >> step & 1 == 1 { height } else { R::default() }
             }
         }
     }
@@ -58,24 +59,25 @@ impl<R: Number> Activity<R> {
 #[derive(Debug)]
 pub(super) struct StageState<R> {
     /// Of LIF neurons and synapses.
-    pub variables: [Vec<R>; 2],
+    pub variables: [Aligned<R>; 2],
     /// Of neurons of any model, block by block.
-    pub any: Vec<R>,
+    pub any: Aligned<R>,
     /// Of LIF neurons with an input that does not change.
     pub spiking: Spiking<R>,
     /// Spikes so far.
-    pub counts: Vec<R>,
+    pub counts: Aligned<R>,
 }
 
 impl<R: Number> StageState<R> {
     fn new(stage: &Stage<R>) -> Self {
-        let storage = |wanted: bool| vec![R::default(); if wanted { stage.output.storage() } else { 0 }];
+        let storage = |count: usize| Aligned::new(count * stage.output.storage());
+        let constant = stage.is_constant() && matches!(stage.sink, Sink::Lif(_));
         let variables = if matches!(stage.sink, Sink::Neurons(_)) { 0 } else { stage.variables() };
         Self {
-            variables: [storage(variables > 0), storage(variables > 1)],
-            any: if variables == 0 { storage(true).repeat(stage.variables()) } else { Vec::new() },
-            spiking: Spiking::default(),
-            counts: storage(stage.has_neurons()),
+            variables: [storage(usize::from(variables > 0)), storage(usize::from(variables > 1))],
+            any: storage(if variables == 0 { stage.variables() } else { 0 }),
+            spiking: Spiking::new(if constant { stage.output.storage() } else { 0 }),
+            counts: storage(usize::from(stage.has_neurons())),
         }
     }
 
@@ -108,8 +110,8 @@ pub(super) struct Workspace<R> {
     /// The input, then the output of every stage.
     activities: Vec<Activity<R>>,
     states: Vec<StageState<R>>,
-    rows: Vec<R>,
-    outputs: Vec<R>,
+    rows: Aligned<R>,
+    outputs: Aligned<R>,
     /// Of the stretch simulated last.
     steps: usize,
     /// Whether no time has gone by since the start.
@@ -125,8 +127,8 @@ impl<R: Number> Workspace<R> {
             capacity,
             activities: std::iter::once(input).chain(plan.stages.iter().map(of_stage)).collect(),
             states: plan.stages.iter().map(StageState::new).collect(),
-            rows: vec![R::default(); widest * capacity],
-            outputs: vec![R::default(); 2 * widest * capacity],
+            rows: Aligned::new(widest * capacity),
+            outputs: Aligned::new(2 * widest * capacity),
             steps: 0,
             fresh: false,
         }
@@ -164,8 +166,7 @@ impl<R: Number> Workspace<R> {
                 if self.fresh {
                     state.spiking.select(&stage.tuning, &source.values);
                 }
-                let (steps, capacity) = (self.steps, self.capacity);
-                state.spiking.advance(*constants, steps, capacity, stage.output, output, &mut state.counts);
+                state.spiking.advance(*constants, self.steps, stage.output, output, &mut state.counts);
                 continue;
             }
             let source = Source {
@@ -218,9 +219,7 @@ impl<R: Number> Workspace<R> {
                 share(rows.map(|row| active(&row[..self.steps * shape.padded()])).sum(), self.steps)
             }
             Flow::Spikes(_) => {
-                let blocks = activity.spikes.chunks_exact(self.capacity);
-                let ones = |words: &[u64]| words.iter().map(|word| word.count_ones() as usize).sum::<usize>();
-                share(blocks.map(|words| ones(&words[..self.steps])).sum(), self.steps)
+                share(activity.spikes.iter().map(|times| times.count_ones() as usize).sum(), self.steps)
             }
         }
     }
