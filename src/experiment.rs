@@ -60,7 +60,7 @@ pub struct SimulationConfig {
 
 impl Default for SimulationConfig {
     fn default() -> Self {
-        Self { sample: 500, memory_mib: 32 }
+        Self { sample: 500, memory_mib: 16 }
     }
 }
 

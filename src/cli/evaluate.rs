@@ -42,7 +42,7 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "M", value_parser = margin)]
     confidence: Option<f64>,
     /// About how much memory a simulation may take (MiB, dense engine)
-    #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..))]
     memory: u64,
 }
 

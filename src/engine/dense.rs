@@ -13,6 +13,9 @@ use crate::error::Result;
 use crate::network::{Layer, LayerKind, NetworkError, NeuronSpec, Parameters, SpikingSequential, State, gain_like};
 use crate::neuron::SpikingDrive;
 
+/// Timesteps up to which adding up spikes in single precision, one after the other, cannot be off by half a spike.
+const MOST_IN_SINGLE: i64 = 1000;
+
 /// What one layer hands to the next.
 enum Activity {
     /// `[B, S]` at every timestep.
@@ -133,7 +136,10 @@ fn spike(
             }
             Quantity::SpikeCount => {
                 let per_spike = neurons.model.amplitude() / drive.dt;
-                let sum = spikes.output.f_sum_dim_intlist(0, false, Kind::Double)?;
+                let sum = match &spikes.total {
+                    Some(total) if drive.steps <= MOST_IN_SINGLE => total.f_to_kind(Kind::Double)?,
+                    _ => spikes.output.f_sum_dim_intlist(0, false, Kind::Double)?,
+                };
                 // Whole numbers, freed of the rounding of amplitude over dt.
                 sum.f_div_scalar(per_spike)?.f_round()?.f_to_kind(drive.input.kind())?
             }

@@ -27,7 +27,7 @@ mod threads;
 
 pub use element::{Element, Stored};
 pub use event::{NeuronBlock, Number};
-pub(crate) use event::{advance, share_out};
+pub(crate) use event::{advance, share_out, share_out_reading};
 pub use memory::keep_freed_memory;
 pub use rate::{rate_backward, rate_forward};
 pub use scan::{MAX_STATE, Scan, scan};

@@ -25,13 +25,15 @@ pub struct Scan<'a, R> {
     pub state: Vec<&'a mut [R]>,
     /// `[steps, batch, neurons]`: spikes times amplitude over dt.
     pub output: &'a mut [R],
+    /// `[batch, neurons]`: the sum of the output over the steps, while it is in registers.
+    pub total: &'a mut [R],
     /// For each state variable to be recorded, its value after every step, `[steps, batch, neurons]`.
     pub record: Vec<Option<&'a mut [R]>>,
 }
 
 /// Runs the spiking step of `model` over time.
 pub fn scan<M: NeuronModel, R: Element>(model: &M, scan: Scan<R>) {
-    let Scan { drive, steps, dt, state, output, record } = scan;
+    let Scan { drive, steps, dt, state, output, total, record } = scan;
     let neurons = drive.neurons();
     let size = state.first().map_or(0, |state| state.len());
     let variables = M::STATE.len();
@@ -40,6 +42,7 @@ pub fn scan<M: NeuronModel, R: Element>(model: &M, scan: Scan<R>) {
     assert_eq!(record.len(), variables);
     assert!(state.iter().all(|state| state.len() == size));
     assert_eq!(output.len(), steps * size);
+    assert_eq!(total.len(), size);
     assert!(record.iter().flatten().all(|record| record.len() == steps * size));
     let varying = drive.rows() * neurons == steps * size && steps != 1;
     assert!(varying || drive.rows() * neurons == size);
@@ -49,7 +52,7 @@ pub fn scan<M: NeuronModel, R: Element>(model: &M, scan: Scan<R>) {
 
     let state: Vec<_> = state.into_iter().map(SharedMut::new).collect();
     let record: Vec<_> = record.into_iter().map(|record| record.map(SharedMut::new)).collect();
-    let output = SharedMut::new(output);
+    let (output, total) = (SharedMut::new(output), SharedMut::new(total));
     let blocks = neurons.div_ceil(LANES);
     parallel_for(size / neurons * blocks, GRAIN.div_ceil(LANES * steps.max(1)), |tasks| {
         for task in tasks {
@@ -66,6 +69,7 @@ pub fn scan<M: NeuronModel, R: Element>(model: &M, scan: Scan<R>) {
                 columns,
                 state: &state,
                 output: &output,
+                total: &total,
                 record: &record,
             });
         }
@@ -83,6 +87,7 @@ struct Lanes<'a, M, R> {
     columns: std::ops::Range<usize>,
     state: &'a [SharedMut<R>],
     output: &'a SharedMut<R>,
+    total: &'a SharedMut<R>,
     record: &'a [Option<SharedMut<R>>],
 }
 
@@ -95,7 +100,7 @@ impl<M: NeuronModel, R: Element> Kernel for Lanes<'_, M, R> {
         let here = self.start..self.start + width;
         let zero = R::default();
         let (mut gain, mut bias, mut current) = ([zero; LANES], [zero; LANES], [zero; LANES]);
-        let mut spikes = [zero; LANES];
+        let (mut spikes, mut total) = ([zero; LANES], [zero; LANES]);
         let mut state = [[zero; LANES]; MAX_STATE];
         gain[..width].copy_from_slice(&self.drive.gain[self.columns.clone()]);
         bias[..width].copy_from_slice(&self.drive.bias[self.columns.clone()]);
@@ -115,6 +120,7 @@ impl<M: NeuronModel, R: Element> Kernel for Lanes<'_, M, R> {
             for lane in 0..LANES {
                 let mut one = M::State::<R>::from_fn(|variable| state[variable][lane]);
                 spikes[lane] = model.step(current[lane], &mut one, self.dt);
+                total[lane] = total[lane] + spikes[lane];
                 for (variable, &value) in one.as_ref().iter().enumerate() {
                     state[variable][lane] = value;
                 }
@@ -128,6 +134,8 @@ impl<M: NeuronModel, R: Element> Kernel for Lanes<'_, M, R> {
                 }
             }
         }
+        // SAFETY: as above.
+        unsafe { self.total.range_mut(here.clone()) }.copy_from_slice(&total[..width]);
         for (lanes, shared) in state.iter().zip(self.state) {
             // SAFETY: as above.
             unsafe { shared.range_mut(here.clone()) }.copy_from_slice(&lanes[..width]);

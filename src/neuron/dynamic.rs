@@ -82,6 +82,8 @@ pub struct SpikingDrive<'a> {
 pub struct Spikes {
     /// `[T, B, S]`: spikes times amplitude over dt.
     pub output: Tensor,
+    /// `[B, S]`: the output's sum over the steps, where the kernel had it at hand (on the CPU).
+    pub total: Option<Tensor>,
     /// `[T, B, S]` for every state variable that was to be recorded, its value after each step.
     pub recorded: Vec<Option<Tensor>>,
 }

@@ -18,8 +18,8 @@ pub(super) fn spike<M: NeuronModel>(
     check::<M>(drive, state, record)?;
     let _without_gradient = tch::no_grad_guard();
     Ok(match (drive.input.device(), drive.input.kind()) {
-        (Device::Cpu, Kind::Float) => fused(model, drive, state, record, on_cpu::<M, f32>)?,
-        (Device::Cpu, Kind::Double) => fused(model, drive, state, record, on_cpu::<M, f64>)?,
+        (Device::Cpu, Kind::Float) => on_cpu::<M, f32>(model, drive, state, record)?,
+        (Device::Cpu, Kind::Double) => on_cpu::<M, f64>(model, drive, state, record)?,
         (Device::Cuda(_), _) if cuda::computes_spikes(model, drive.dt, drive.input) => {
             fused(model, drive, state, record, cuda::scan)?
         }
@@ -82,15 +82,12 @@ fn batch_shape(drive: &SpikingDrive) -> Vec<i64> {
     size[size.len().saturating_sub(drive.bias.dim() + 1)..].to_vec()
 }
 
-/// A scan over contiguous tensors, with its timestep (s).
-type ScanOn<M> = fn(&M, f64, ScanTensors) -> Result<(), TchError>;
-
 fn fused<M: NeuronModel>(
     model: &M,
     drive: &SpikingDrive,
     state: &mut [Tensor],
     record: &[bool],
-    scan: ScanOn<M>,
+    scan: impl FnOnce(&M, f64, ScanTensors) -> Result<(), TchError>,
 ) -> Result<Spikes, TchError> {
     let layout = Layout::of(drive.input, drive.bias.dim());
     let input = layout.in_memory_order(drive.input)?;
@@ -120,28 +117,40 @@ fn fused<M: NeuronModel>(
         .iter()
         .map(|tensor| tensor.as_ref().map(|tensor| layout.in_shape_order(tensor)).transpose())
         .collect::<Result<_, _>>()?;
-    Ok(Spikes { output: layout.in_shape_order(&output)?, recorded })
+    Ok(Spikes { output: layout.in_shape_order(&output)?, total: None, recorded })
 }
 
-fn on_cpu<M: NeuronModel, R: Element>(model: &M, dt: f64, tensors: ScanTensors) -> Result<(), TchError> {
-    let ScanTensors { drive: [input, gain, bias], steps, state, output, record, .. } = tensors;
-    let scan = Scan {
-        drive: Drive {
-            input: kernels::elements::<R>(input)?,
-            gain: kernels::elements(gain)?,
-            bias: kernels::elements(bias)?,
-        },
-        steps: steps as usize,
-        dt,
-        state: state.iter_mut().map(kernels::elements_mut).collect::<Result<_, _>>()?,
-        output: kernels::elements_mut(output)?,
-        record: record
-            .iter_mut()
-            .map(|tensor| tensor.as_mut().map(kernels::elements_mut).transpose())
-            .collect::<Result<_, _>>()?,
-    };
-    kernels::scan(model, scan);
-    Ok(())
+fn on_cpu<M: NeuronModel, R: Element>(
+    model: &M,
+    drive: &SpikingDrive,
+    state: &mut [Tensor],
+    record: &[bool],
+) -> Result<Spikes, TchError> {
+    let layout = Layout::of(drive.input, drive.bias.dim());
+    let shape = state.first().map(|state| layout.in_memory_order(state)).transpose()?;
+    let mut total = Tensor::f_empty(shape.map_or(vec![], |state| state.size()), (drive.input.kind(), Device::Cpu))?;
+    let spikes = fused(model, drive, state, record, |model, dt, tensors| {
+        let ScanTensors { drive: [input, gain, bias], steps, state, output, record, .. } = tensors;
+        let scan = Scan {
+            drive: Drive {
+                input: kernels::elements::<R>(input)?,
+                gain: kernels::elements(gain)?,
+                bias: kernels::elements(bias)?,
+            },
+            steps: steps as usize,
+            dt,
+            state: state.iter_mut().map(kernels::elements_mut).collect::<Result<_, _>>()?,
+            output: kernels::elements_mut(output)?,
+            total: kernels::elements_mut(&mut total)?,
+            record: record
+                .iter_mut()
+                .map(|tensor| tensor.as_mut().map(kernels::elements_mut).transpose())
+                .collect::<Result<_, _>>()?,
+        };
+        kernels::scan(model, scan);
+        Ok(())
+    })?;
+    Ok(Spikes { total: Some(layout.in_shape_order(&total)?), ..spikes })
 }
 
 fn with_tensors<M: NeuronModel>(
@@ -178,7 +187,7 @@ fn with_tensors<M: NeuronModel>(
         .map(|history| (!history.is_empty()).then(|| Tensor::f_stack(history, 0)).transpose())
         .collect::<Result<_, _>>()?;
     state.iter_mut().zip(now).for_each(|(state, now)| *state = now);
-    Ok(Spikes { output: Tensor::f_stack(&outputs, 0)?, recorded })
+    Ok(Spikes { output: Tensor::f_stack(&outputs, 0)?, total: None, recorded })
 }
 
 #[cfg(test)]

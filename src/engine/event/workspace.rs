@@ -218,9 +218,7 @@ impl<R: Number> Workspace<R> {
                 let active = |row: &[R]| row.iter().filter(|&&value| value != R::default()).count();
                 share(rows.map(|row| active(&row[..self.steps * shape.padded()])).sum(), self.steps)
             }
-            Flow::Spikes(_) => {
-                share(activity.spikes.iter().map(|times| times.count_ones() as usize).sum(), self.steps)
-            }
+            Flow::Spikes(_) => share(activity.spikes.iter().map(|times| times.count_ones() as usize).sum(), self.steps),
         }
     }
 }

@@ -167,18 +167,21 @@ fn compare_scans<M: NeuronModel, R: Element>(model: &M, high: f64, varying: bool
 
     let (mut their_state, mut their_output, mut their_records) = tensors();
     let slice = |tensor| kernels::elements::<R>(tensor).unwrap();
+    let mut total = their_state[0].zeros_like();
     let scan = Scan {
         drive: Drive { input: slice(&input), gain: slice(&gain), bias: slice(&bias) },
         steps: STEPS as usize,
         dt: DT,
         state: their_state.iter_mut().map(|tensor| kernels::elements_mut(tensor).unwrap()).collect(),
         output: kernels::elements_mut(&mut their_output).unwrap(),
+        total: kernels::elements_mut(&mut total).unwrap(),
         record: their_records
             .iter_mut()
             .map(|tensor| tensor.as_mut().map(|tensor| kernels::elements_mut(tensor).unwrap()))
             .collect(),
     };
     kernels::scan(model, scan);
+    assert_close(&total, &their_output.sum_dim_intlist(0, false, R::TENSOR_KIND), 1e-5, "total");
 
     let spikes = their_output.count_nonzero(None::<i64>).int64_value(&[]);
     let different = output.ne_tensor(&their_output).sum(Kind::Int64).int64_value(&[]);
