@@ -4,7 +4,7 @@ mod common;
 
 use common::{distance, mixed, numbers};
 use tch::{Device, Kind, Tensor, no_grad};
-use tch_spiking::neuron::{Lif, Neuron, RectifiedLinear};
+use tch_spiking::neuron::{Lif, Neuron, RectifiedLinear, SpikingDrive};
 
 const STEP: f64 = 1e-5;
 const OPTIONS: (Kind, Device) = (Kind::Double, Device::Cpu);
@@ -125,4 +125,45 @@ fn gain_is_fixed_and_only_what_needs_a_gradient_gets_one() {
     rate.sum(Kind::Double).backward();
     assert!(bias.grad().defined() && !gain.grad().defined() && !layer.input.grad().defined());
     assert!(!Lif::default().rate(&layer.input, &layer.gain, &layer.bias).unwrap().requires_grad());
+}
+
+/// Forward the spikes of inference, backward the gradient of the rate at each timestep.
+#[test]
+fn spiking_aware() {
+    let (steps, batch, shape) = (20, 3, [2i64, 5, 3]);
+    let layer = Layer::new(0.1, 3.0);
+    let sizes = [&[steps, batch], shape.as_slice()].concat();
+    let drives = |input: &Tensor, bias: &Tensor| {
+        for neuron in [&Lif { amplitude: 0.5, ..Lif::default() } as &dyn Neuron, &RectifiedLinear::default()] {
+            let drive = SpikingDrive { input, gain: &layer.gain, bias, steps, dt: 0.001 };
+            let state = || -> Vec<Tensor> {
+                neuron.state_names().iter().map(|_| Tensor::zeros([&[batch], &shape[..]].concat(), OPTIONS)).collect()
+            };
+            let (mut plain, mut aware) = (state(), state());
+            let none = vec![false; plain.len()];
+            let expected = no_grad(|| neuron.spike(&drive, &mut plain, &none).unwrap().output);
+            let spikes = neuron.spike_aware(&drive, &mut aware).unwrap().output;
+            assert_eq!(spikes.detach(), expected);
+            assert!(plain.iter().zip(&aware).all(|(plain, aware)| plain == aware && !aware.requires_grad()));
+
+            let weights = Tensor::randn(&sizes, OPTIONS);
+            let of = |output: &Tensor| {
+                let loss = (output * &weights).sum(Kind::Double);
+                Tensor::run_backward(&[loss], &[input, bias], false, false)
+            };
+            let ours = of(&spikes);
+            let over_time = if input.dim() == bias.dim() + 1 {
+                input.unsqueeze(0).expand(&sizes, false)
+            } else {
+                input.shallow_clone()
+            };
+            let rates = of(&neuron.rate(&over_time, &layer.gain, bias).unwrap());
+            for (ours, rates) in ours.iter().zip(&rates) {
+                assert!(distance(ours, rates) < 1e-9 * rates.abs().max().double_value(&[]), "{neuron:?}");
+            }
+        }
+    };
+    let bias = layer.bias.copy().set_requires_grad(true);
+    drives(&Tensor::randn(&sizes, OPTIONS).set_requires_grad(true), &bias);
+    drives(&Tensor::randn(&sizes[1..], OPTIONS).set_requires_grad(true), &bias);
 }

@@ -7,7 +7,7 @@ use tch::{Kind, TchError, Tensor};
 
 use super::layer_spec::{Custom, LayerKind, Pool};
 use super::shape::{output_shape, show};
-use super::{InitialVoltage, Initializer, NeuronSpec, streams};
+use super::{InitialVoltage, Initializer, NeuronSpec, linear, streams};
 use crate::error::Result;
 
 /// A layer of a [`SpikingSequential`](super::SpikingSequential).
@@ -127,7 +127,7 @@ impl Layer {
             ),
             (LayerKind::Linear(_), Parameters::Affine { weight, bias }) => {
                 let bias = bias.as_ref().map(|bias| in_kind(bias, input)).transpose()?;
-                input.f_linear(&in_kind(weight, input)?, bias)
+                linear(input, &in_kind(weight, input)?, bias.as_ref())
             }
             (LayerKind::AvgPool(Pool { kernel, stride, padding }), _) => {
                 let stride = stride.unwrap_or(*kernel).to_array();

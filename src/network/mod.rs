@@ -6,6 +6,7 @@
 //! | `builder.rs` | the same in code ([`Builder`]) |
 //! | `shape.rs` | what shape each layer makes |
 //! | `layer.rs`, `initializer.rs`, `streams.rs` | a layer built: parameters, their first values, randomness |
+//! | `linear.rs` | the product of a linear layer |
 //! | `sequential.rs`, `state.rs` | the network ([`SpikingSequential`]) and its state in inference ([`State`]) |
 
 mod builder;
@@ -13,6 +14,7 @@ mod error;
 mod initializer;
 mod layer;
 mod layer_spec;
+mod linear;
 mod neuron_spec;
 mod sequential;
 pub(crate) mod shape;
@@ -27,6 +29,7 @@ pub use initializer::Initializer;
 pub use layer::Layer;
 pub(crate) use layer::{Parameters, gain_like};
 pub use layer_spec::{Conv2d, Custom, Dropout, LayerKind, LayerSpec, Linear, Pool};
+pub use linear::linear;
 pub use neuron_spec::{NeuronSpec, Tuning};
 pub use sequential::SpikingSequential;
 pub use spec::NetworkSpec;

@@ -56,6 +56,17 @@ pub trait Neuron: Any + Debug + Send + Sync {
     /// When shapes, kinds or devices differ.
     fn spike(&self, drive: &SpikingDrive, state: &mut [Tensor], record: &[bool]) -> Result<Spikes>;
 
+    /// Spiking-aware training, as KerasSpiking does it: forward the spikes of [`spike`](Self::spike), backward the gradient of
+    /// the rate at every timestep, `d output[t] / d input[t] = rate'(J[t]) * gain`, as if the neuron had no memory. What a
+    /// network sees in training are then the spikes that it will see in inference. No gradient flows into `state`.
+    ///
+    /// # Shapes
+    /// As for [`spike`](Self::spike); with a constant input the gradient is the sum over the timesteps.
+    ///
+    /// # Errors
+    /// When shapes, kinds or devices differ.
+    fn spike_aware(&self, drive: &SpikingDrive, state: &mut [Tensor]) -> Result<Spikes>;
+
     /// The inference face on plain memory in single precision; lengths that do not fit are a panic.
     fn advance_f32(&self, block: NeuronBlock<f32>);
     /// The inference face on plain memory in double precision; lengths that do not fit are a panic.
@@ -63,7 +74,7 @@ pub trait Neuron: Any + Debug + Send + Sync {
 }
 
 /// What drives a layer of spiking neurons.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct SpikingDrive<'a> {
     /// `[B, S]` (constant over time) or `[T, B, S]`.
     pub input: &'a Tensor,
@@ -121,6 +132,10 @@ impl<M: NeuronModel> Neuron for M {
     fn spike(&self, drive: &SpikingDrive, state: &mut [Tensor], record: &[bool]) -> Result<Spikes> {
         NeuronModel::validate(self)?;
         spiking_operation::spike(self, drive, state, record)
+    }
+    fn spike_aware(&self, drive: &SpikingDrive, state: &mut [Tensor]) -> Result<Spikes> {
+        NeuronModel::validate(self)?;
+        spiking_operation::spike_aware(self, drive, state)
     }
     fn advance_f32(&self, block: NeuronBlock<f32>) {
         kernels::advance(self, block);

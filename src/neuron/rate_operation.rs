@@ -13,16 +13,33 @@ use crate::kernels::{self, Drive, Stored, cuda};
 /// compiled, on CUDA; the same formula in tensor operations elsewhere.
 pub(super) fn rate<M: NeuronModel>(model: &M, input: &Tensor, gain: &Tensor, bias: &Tensor) -> Result<Tensor> {
     check_drive::<M>(input, gain, bias)?;
-    let kernels: Option<Kernels<M>> = match (input.device(), input.kind(), bias.kind()) {
-        (Device::Cpu, Kind::Float, Kind::Float) => Some(Kernels::on_cpu::<f32>()),
-        (Device::Cpu, Kind::Double, Kind::Double) => Some(Kernels::on_cpu::<f64>()),
-        (Device::Cpu, Kind::BFloat16, Kind::Float) => Some(Kernels::on_cpu::<bf16>()),
-        (Device::Cuda(_), ..) if cuda::computes_rate(model, input, bias) => Some(Kernels::on_cuda()),
-        _ => None,
-    };
-    Ok(match kernels {
+    Ok(match Kernels::of(model, input, bias) {
         Some(kernels) => fused(model, input, gain, bias, kernels)?,
         None => with_tensors(model, input, gain, bias)?,
+    })
+}
+
+/// Makes `output`, computed from `input` and `bias` under `no_grad`, differentiable as if it were their rate.
+///
+/// `input` and `output` are `[.., S]`; `output` may have a first dimension more, over which the gradient is then summed.
+pub(super) fn attach_rate_gradient<M: NeuronModel>(
+    model: &M,
+    input: &Tensor,
+    gain: &Tensor,
+    bias: &Tensor,
+    output: &Tensor,
+) -> Result<(), TchError> {
+    let repeated = output.dim() > input.dim();
+    let mut backward: Box<autograd::BackwardFn> = match Kernels::of(model, input, bias) {
+        Some(kernels) => Box::new(Saved::new(model, input, gain, bias)?.backward(kernels)),
+        None => {
+            let (_, derivative) = value_and_derivative(model, input, gain, bias)?;
+            Box::new(backward_with_tensors(derivative, gain.detach(), input, bias))
+        }
+    };
+    autograd::attach(M::NAME, &[input, bias], &[output], move |gradients| match &gradients[0] {
+        Some(gradient) if repeated => backward(&[Some(gradient.f_sum_dim_intlist(0, false, gradient.kind())?)]),
+        _ => backward(gradients),
     })
 }
 
@@ -38,6 +55,16 @@ struct Kernels<M> {
 }
 
 impl<M: NeuronModel> Kernels<M> {
+    fn of(model: &M, input: &Tensor, bias: &Tensor) -> Option<Self> {
+        match (input.device(), input.kind(), bias.kind()) {
+            (Device::Cpu, Kind::Float, Kind::Float) => Some(Self::on_cpu::<f32>()),
+            (Device::Cpu, Kind::Double, Kind::Double) => Some(Self::on_cpu::<f64>()),
+            (Device::Cpu, Kind::BFloat16, Kind::Float) => Some(Self::on_cpu::<bf16>()),
+            (Device::Cuda(_), ..) if cuda::computes_rate(model, input, bias) => Some(Self::on_cuda()),
+            _ => None,
+        }
+    }
+
     fn on_cpu<S: Stored>() -> Self {
         Self {
             forward: |model, tensors, output| {
@@ -61,6 +88,49 @@ fn drive<S: Stored>([input, gain, bias]: [&Tensor; 3]) -> Result<Drive<'_, S::Co
     Ok(Drive { input: kernels::elements(input)?, gain: kernels::elements(gain)?, bias: kernels::elements(bias)? })
 }
 
+/// What backward needs, in memory order.
+struct Saved<M> {
+    model: M,
+    layout: Layout,
+    input: Tensor,
+    gain: Tensor,
+    bias: Tensor,
+}
+
+impl<M: NeuronModel> Saved<M> {
+    fn new(model: &M, input: &Tensor, gain: &Tensor, bias: &Tensor) -> Result<Self, TchError> {
+        let layout = Layout::of(input, bias.dim());
+        let _without_gradient = tch::no_grad_guard();
+        let flat = |tensor: &Tensor| layout.in_memory_order(&tensor.detach());
+        Ok(Self { model: model.clone(), layout, input: flat(input)?, gain: flat(gain)?, bias: flat(bias)? })
+    }
+
+    fn tensors(&self) -> [&Tensor; 3] {
+        [&self.input, &self.gain, &self.bias]
+    }
+
+    /// From the gradient of the output to those of input and bias.
+    fn backward(
+        self,
+        kernels: Kernels<M>,
+    ) -> impl FnMut(&[Option<Tensor>]) -> Result<Vec<Option<Tensor>>, TchError> + Send {
+        move |gradients| {
+            let Some(gradient) = &gradients[0] else { return Ok(vec![None, None]) };
+            // Asked first: a view counts as a user of the memory.
+            let disposable = autograd::is_disposable(gradient);
+            let mut flat_gradient = self.layout.in_memory_order(gradient)?;
+            // If it was copied into memory order, the copy is ours; if not, somebody else may still want it as it is.
+            if flat_gradient.data_ptr() == gradient.data_ptr() && !disposable {
+                flat_gradient = flat_gradient.f_detach_copy()?;
+            }
+            let mut to_bias = self.bias.f_empty_like()?;
+            (kernels.backward)(&self.model, self.tensors(), &mut flat_gradient, &mut to_bias)?;
+            let [to_input, to_bias] = [&flat_gradient, &to_bias].map(|tensor| self.layout.in_shape_order(tensor));
+            Ok(vec![Some(to_input?), Some(to_bias?)])
+        }
+    }
+}
+
 fn fused<M: NeuronModel>(
     model: &M,
     input: &Tensor,
@@ -68,49 +138,50 @@ fn fused<M: NeuronModel>(
     bias: &Tensor,
     kernels: Kernels<M>,
 ) -> Result<Tensor, TchError> {
-    let layout = Layout::of(input, bias.dim());
+    let saved = Saved::new(model, input, gain, bias)?;
     let without_gradient = tch::no_grad_guard();
-    let saved = [input, gain, bias].map(|tensor| layout.in_memory_order(&tensor.detach()));
-    let [flat_input, flat_gain, flat_bias] = saved;
-    let (flat_input, flat_gain, flat_bias) = (flat_input?, flat_gain?, flat_bias?);
-    let mut flat_output = flat_input.f_empty_like()?;
-    (kernels.forward)(model, [&flat_input, &flat_gain, &flat_bias], &mut flat_output)?;
-    let output = layout.in_shape_order(&flat_output)?;
+    let mut flat_output = saved.input.f_empty_like()?;
+    (kernels.forward)(model, saved.tensors(), &mut flat_output)?;
+    let output = saved.layout.in_shape_order(&flat_output)?;
     drop(without_gradient);
-
-    let model = model.clone();
-    autograd::attach(M::NAME, &[input, bias], &[&output], move |gradients| {
-        let Some(gradient) = &gradients[0] else { return Ok(vec![None, None]) };
-        // Asked first: a view counts as a user of the memory.
-        let disposable = autograd::is_disposable(gradient);
-        let mut flat_gradient = layout.in_memory_order(gradient)?;
-        // If it was copied into memory order, the copy is ours; if not, somebody else may still want it as it is.
-        if flat_gradient.data_ptr() == gradient.data_ptr() && !disposable {
-            flat_gradient = flat_gradient.f_detach_copy()?;
-        }
-        let mut to_bias = flat_bias.f_empty_like()?;
-        (kernels.backward)(&model, [&flat_input, &flat_gain, &flat_bias], &mut flat_gradient, &mut to_bias)?;
-        Ok(vec![Some(layout.in_shape_order(&flat_gradient)?), Some(layout.in_shape_order(&to_bias)?)])
-    })?;
+    autograd::attach(M::NAME, &[input, bias], &[&output], saved.backward(kernels))?;
     Ok(output)
 }
 
 fn with_tensors<M: NeuronModel>(model: &M, input: &Tensor, gain: &Tensor, bias: &Tensor) -> Result<Tensor, TchError> {
+    let (output, derivative) = value_and_derivative(model, input, gain, bias)?;
+    let backward = backward_with_tensors(derivative, gain.detach(), input, bias);
+    autograd::attach(M::NAME, &[input, bias], &[&output], backward)?;
+    Ok(output)
+}
+
+/// The rate in the input's kind, and its derivative in the bias's, which may be wider.
+fn value_and_derivative<M: NeuronModel>(
+    model: &M,
+    input: &Tensor,
+    gain: &Tensor,
+    bias: &Tensor,
+) -> Result<(Tensor, Tensor), TchError> {
     let formula = Formula::record(1, |current| {
         let rate = model.rate(current[0]);
         vec![rate.value, rate.derivative]
     });
-    let without_gradient = tch::no_grad_guard();
-    let gain = gain.detach();
-    // In the bias's kind, which may be wider than the input's.
-    let (kind, computed) = (input.kind(), bias.kind());
-    let current = input.detach().f_to_kind(computed)?.f_mul(&gain)?.f_add(&bias.detach())?;
+    let _without_gradient = tch::no_grad_guard();
+    let current = input.detach().f_to_kind(bias.kind())?.f_mul(&gain.detach())?.f_add(&bias.detach())?;
     let mut results = formula.evaluate(&[&current])?;
-    let (derivative, output) = (results.remove(1), results.remove(0).f_to_kind(kind)?);
-    drop(without_gradient);
+    let (derivative, value) = (results.remove(1), results.remove(0));
+    Ok((value.f_to_kind(input.kind())?, derivative))
+}
 
+fn backward_with_tensors(
+    derivative: Tensor,
+    gain: Tensor,
+    input: &Tensor,
+    bias: &Tensor,
+) -> impl FnMut(&[Option<Tensor>]) -> Result<Vec<Option<Tensor>>, TchError> + Send + use<> {
+    let (kind, computed) = (input.kind(), bias.kind());
     let leading: Vec<i64> = (0..(input.dim() - bias.dim()) as i64).collect();
-    autograd::attach(M::NAME, &[input, bias], &[&output], move |gradients| {
+    move |gradients| {
         let Some(gradient) = &gradients[0] else { return Ok(vec![None, None]) };
         let to_current = gradient.f_to_kind(computed)?.f_mul(&derivative)?;
         let to_bias = match leading.as_slice() {
@@ -118,8 +189,7 @@ fn with_tensors<M: NeuronModel>(model: &M, input: &Tensor, gain: &Tensor, bias: 
             leading => to_current.f_sum_dim_intlist(leading, false, computed)?,
         };
         Ok(vec![Some(to_current.f_mul(&gain)?.f_to_kind(kind)?), Some(to_bias)])
-    })?;
-    Ok(output)
+    }
 }
 
 #[cfg(test)]

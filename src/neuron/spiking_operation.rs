@@ -3,6 +3,7 @@
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::dynamic::check_drive;
+use super::rate_operation;
 use super::{Formula, Layout, NeuronError, NeuronModel, Spikes, SpikingDrive, StateArray, Traced};
 use crate::error::Result;
 use crate::kernels::cuda::{self, ScanTensors};
@@ -25,6 +26,15 @@ pub(super) fn spike<M: NeuronModel>(
         }
         _ => with_tensors(model, drive, state, record)?,
     })
+}
+
+/// See [`Neuron::spike_aware`](super::Neuron::spike_aware).
+pub(super) fn spike_aware<M: NeuronModel>(model: &M, drive: &SpikingDrive, state: &mut [Tensor]) -> Result<Spikes> {
+    let detached = [drive.input, drive.gain, drive.bias].map(Tensor::detach);
+    let [input, gain, bias] = &detached;
+    let spikes = spike(model, &SpikingDrive { input, gain, bias, ..*drive }, state, &vec![false; state.len()])?;
+    rate_operation::attach_rate_gradient(model, drive.input, drive.gain, drive.bias, &spikes.output)?;
+    Ok(spikes)
 }
 
 fn check<M: NeuronModel>(drive: &SpikingDrive, state: &[Tensor], record: &[bool]) -> Result<(), NeuronError> {
