@@ -77,7 +77,7 @@ fn batch_norm_is_that_of_libtorch_in_training_and_after_it() {
             if kind == Kind::Double {
                 vs.double();
             }
-            let _ = tch::no_grad(|| {
+            tch::no_grad(|| {
                 for (name, scale) in [("weight", 0.7), ("bias", -1.3)] {
                     if let Some(mut own) = vs.variables().get(name).map(Tensor::shallow_clone) {
                         own.copy_(&(mixed(0.5, 1.5, &own.size(), kind) * scale));

@@ -29,6 +29,7 @@ mod values;
 
 pub use activation::LeakyRelu;
 pub use batch_norm::BatchNorm;
+pub(crate) use batch_norm::Normalization;
 pub use builder::Builder;
 pub use error::NetworkError;
 pub use initializer::Initializer;

@@ -87,6 +87,23 @@ impl NeuronSpec {
         }
     }
 
+    /// Gain and bias, not yet scaled, if they are the same for all neurons.
+    pub(crate) fn constant_gain_bias(&self) -> Result<Option<(f64, f64)>, String> {
+        let (first, second) = match self.tuning {
+            Tuning::Rates { max_rate, intercept } => (max_rate, intercept),
+            Tuning::Direct { gain, bias } => (gain, bias),
+        };
+        match (first, second, self.tuning) {
+            (Distribution::Constant(gain), Distribution::Constant(bias), Tuning::Direct { .. }) => {
+                Ok(Some((gain, bias)))
+            }
+            (Distribution::Constant(max_rate), Distribution::Constant(intercept), Tuning::Rates { .. }) => {
+                self.model.gain_bias(max_rate, intercept).map(Some).map_err(|error| error.to_string())
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Gain and bias of `neurons` neurons, not yet scaled.
     pub(super) fn gain_bias(&self, neurons: usize, rng: &mut ChaCha8Rng) -> Result<(Vec<f64>, Vec<f64>), String> {
         let (first, second) = match self.tuning {
@@ -105,7 +122,7 @@ impl NeuronSpec {
         Ok(pairs.into_iter().unzip())
     }
 
-    pub(super) fn from_table(model: &str, mut table: toml::Table) -> Result<Self, String> {
+    pub(crate) fn from_table(model: &str, mut table: toml::Table) -> Result<Self, String> {
         let own = toml::Table::from_iter(OWN_KEYS.iter().filter_map(|key| table.remove_entry(*key)));
         let own: OwnKeys = own.try_into().map_err(|error: toml::de::Error| format!("{model}: {}", error.message()))?;
         let tuning = match own {
