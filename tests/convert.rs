@@ -285,6 +285,8 @@ fn what_cannot_be_converted_is_named_with_a_way_out() {
         let error = converter.convert(&build(builder)).unwrap_err().to_string();
         assert!(words.iter().all(|word| error.contains(word)), "{words:?}: {error}");
     }
+    // What a shell makes of braces without quotes.
+    assert!("relu=liftau_rc=0.02".parse::<Swap>().unwrap_err().to_string().contains("in quotes"));
     let leaky = Converter::new().swap(swap("leaky_relu=spiking-relu")).convert(&build(leaky())).unwrap().network;
     assert_eq!(leaky.layers()[1].kind().type_name(), "rectified_linear");
     for text in [
@@ -297,6 +299,7 @@ fn what_cannot_be_converted_is_named_with_a_way_out() {
         "relu=tanh",
         "relu=lif{tau_rc=-1}",
         "relu=relu",
+        "relu=lif{}\nx = {}",
         "relu=lif{}} x = {a=1}",
     ] {
         let error = text.parse::<Swap>().unwrap_err().to_string();

@@ -29,7 +29,7 @@ Examples:
   tch-spiking convert-network relu.safetensors snn.safetensors --verify
   tch-spiking convert-network relu.safetensors snn.safetensors --scale-firing-rates 10 --synapse 0.01 --verify
   tch-spiking convert-network relu.safetensors snn.safetensors --calibrate 500 --synapse 0.005 --verify --limit 10000
-  tch-spiking convert-network relu.safetensors snn.safetensors --swap relu=lif --swap relu1=lif{tau_rc=0.05}
+  tch-spiking convert-network relu.safetensors snn.safetensors --swap relu=lif --swap 'relu1=lif{tau_rc=0.05}'
   tch-spiking convert-network relu.safetensors snn.safetensors --scale-firing-rates conv1=20 --max-to-avg-pool
 
 Every relu becomes spiking-relu (rectified_linear), whose rates equal it; batch_norm is folded into the convolution or

@@ -131,15 +131,17 @@ impl ConversionReport {
             )
         };
         let at = format!("spikes, {:.2} % at {}", 100.0 * self.accuracy_at(self.steps), self.steps);
+        let mut series = vec![Series::line(at, spikes)];
+        if self.rate_accuracy == self.source_accuracy {
+            series.push(level("rates and source", self.rate_accuracy));
+        } else {
+            series.extend([level("rates", self.rate_accuracy), level("source", self.source_accuracy)]);
+        }
         chart(&Chart {
             title: title.into(),
             x_label: format!("timesteps of {} ms", self.dt * 1e3),
             y_label: "accuracy (%)".into(),
-            series: vec![
-                Series::line(at, spikes),
-                level("rates", self.rate_accuracy),
-                level("source", self.source_accuracy),
-            ],
+            series,
             y_range: Some((0.0, 100.0)),
             ..Chart::default()
         })

@@ -132,11 +132,11 @@ impl FromStr for Swap {
             None => (to.trim(), toml::Table::new()),
             Some((name, rest)) => {
                 let inner = rest.strip_suffix('}').ok_or_else(|| fail("expected a } at the end".to_string()))?;
-                let parsed = toml::from_str::<toml::Table>(&format!("p = {{{inner}}}"));
-                let table = parsed.ok().and_then(|mut table| match table.remove("p") {
-                    Some(toml::Value::Table(table)) if table.len() <= inner.matches('=').count() => Some(table),
+                let mut whole = toml::from_str::<toml::Table>(&format!("p = {{{inner}}}")).unwrap_or_default();
+                let table = match whole.remove("p") {
+                    Some(toml::Value::Table(table)) if whole.is_empty() => Some(table),
                     _ => None,
-                });
+                };
                 let hint = || fail(format!("{{{inner}}}: expected parameters, such as {{tau_rc=0.02,amplitude=0.01}}"));
                 (name.trim(), table.ok_or_else(hint)?)
             }
@@ -144,7 +144,9 @@ impl FromStr for Swap {
         let model = canonical(name);
         if !is_neuron(&model) {
             let known: Vec<_> = ["spiking-relu", "soft-lif"].into_iter().chain(neuron_names()).collect();
-            return Err(fail(format!("there are no neurons called {name:?}; there are {}", known.join(", "))));
+            let quotes =
+                if name.contains('=') { " (shells take braces away: write 'relu=lif{..}' in quotes)" } else { "" };
+            return Err(fail(format!("there are no neurons called {name:?}; there are {}{quotes}", known.join(", "))));
         }
         if name.replace('-', "_") == "soft_lif" {
             parameters.entry("smoothing").or_insert(SOFT_LIF_SMOOTHING.into());
