@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
 use crate::network::{LayerKind, NetworkError, SpikingSequential};
 
@@ -114,17 +114,31 @@ impl Recording {
     }
 
     /// The recordings of several batches as one.
-    pub(super) fn concatenate(parts: Vec<Self>) -> Result<Self, tch::TchError> {
+    pub(super) fn of_batches(parts: &[Self]) -> Result<Self, TchError> {
         // Images are the first dimension of a count, the second of everything over time.
-        let join = |tensors: &[&Tensor], over_time: bool| Tensor::f_cat(tensors, i64::from(over_time));
-        let output = join(&parts.iter().map(|part| &part.output).collect::<Vec<_>>(), true)?;
-        let probes: Vec<Probe> = parts.first().map(|part| part.probed.keys().cloned().collect()).unwrap_or_default();
-        let mut probed = BTreeMap::new();
-        for probe in probes {
+        Self::join(parts, 1, |counts| Tensor::f_cat(counts, 0))
+    }
+
+    /// The recordings of stretches of time, one after the other, as one.
+    pub(super) fn of_stretches(parts: &[Self]) -> Result<Self, TchError> {
+        Self::join(parts, 0, |counts| Tensor::f_stack(counts, 0)?.f_sum_dim_intlist(0, false, counts[0].kind()))
+    }
+
+    fn join(
+        parts: &[Self],
+        dimension: i64,
+        join_counts: impl Fn(&[&Tensor]) -> Result<Tensor, TchError>,
+    ) -> Result<Self, TchError> {
+        let output = Tensor::f_cat(&parts.iter().map(|part| &part.output).collect::<Vec<_>>(), dimension)?;
+        let probes = parts.first().into_iter().flat_map(|part| part.probed.keys().cloned());
+        let probed = probes.map(|probe| {
             let tensors: Vec<&Tensor> = parts.iter().filter_map(|part| part.probed.get(&probe)).collect();
-            let joined = join(&tensors, probe.quantity != Quantity::SpikeCount)?;
-            probed.insert(probe, joined);
-        }
-        Ok(Self { output, probed })
+            let joined = match probe.quantity {
+                Quantity::SpikeCount => join_counts(&tensors)?,
+                _ => Tensor::f_cat(&tensors, dimension)?,
+            };
+            Ok((probe, joined))
+        });
+        Ok(Self { output, probed: probed.collect::<Result<_, TchError>>()? })
     }
 }

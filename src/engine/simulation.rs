@@ -25,8 +25,8 @@ pub struct Simulation<'a> {
     pub steps: i64,
     /// What to record beside the output.
     pub probes: &'a [Probe],
-    /// About how much memory (bytes) the activities of the layers may take in the dense engine; images are simulated in
-    /// batches that small. The default, 16 MiB, about fits into a processor's cache: more is slower.
+    /// About how much memory (bytes) the activities of the layers may take in the dense engine; images and time
+    /// are cut into pieces that small. The default, 16 MiB, about fits into a processor's cache: more is slower.
     pub memory: usize,
     /// What computes it.
     pub engine: Engine,
@@ -42,6 +42,9 @@ impl Default for Simulation<'_> {
 /// estimated.
 const DENSE_ABOVE: f64 = 0.3;
 const SAMPLE: i64 = 2;
+
+/// Fewer timesteps at a time are not worth the calls, whatever the memory.
+const SHORTEST_STRETCH: i64 = 8;
 
 impl Simulation<'_> {
     /// Runs `network` on `input` from a fresh state. The images do not influence each other, so how they are split into
@@ -96,9 +99,11 @@ impl Simulation<'_> {
             Device::Cpu => i64::from(tch::get_num_threads()).max(1),
             _ => 1,
         };
-        let tile = (self.images_at_once(network) / threads).clamp(1, batch.max(1));
+        let tile = (self.at_once(network, self.steps) / threads).clamp(1, batch.max(1));
+        // Where not even one image fits, its time is cut into stretches too.
+        let stretch = (self.at_once(network, tile) / threads).clamp(SHORTEST_STRETCH, self.steps.max(SHORTEST_STRETCH));
         if tile >= batch {
-            return self.run_tile(network, input);
+            return self.run_tile(network, input, stretch);
         }
         let part = |tensor: &Tensor, dimension, start| tensor.f_narrow(dimension, start, tile.min(batch - start));
         let run_part = |network: &SpikingSequential, input: Input, index: usize| {
@@ -106,8 +111,8 @@ impl Simulation<'_> {
             let _without_gradient = tch::no_grad_guard();
             let start = index as i64 * tile;
             match input {
-                Input::Constant(tensor) => self.run_tile(network, Input::Constant(&part(tensor, 0, start)?)),
-                Input::Sequence(tensor) => self.run_tile(network, Input::Sequence(&part(tensor, 1, start)?)),
+                Input::Constant(tensor) => self.run_tile(network, Input::Constant(&part(tensor, 0, start)?), stretch),
+                Input::Sequence(tensor) => self.run_tile(network, Input::Sequence(&part(tensor, 1, start)?), stretch),
             }
         };
         // A tile on each thread keeps both busy, its activity in the cache of one: faster than both on one tile.
@@ -118,10 +123,10 @@ impl Simulation<'_> {
         });
         let mut parts: Vec<_> = workers.into_iter().flatten().collect();
         parts.sort_unstable_by_key(|(index, _)| *index);
-        Ok(Recording::concatenate(parts.into_iter().map(|(_, part)| part).collect::<Result<_>>()?)?)
+        Ok(Recording::of_batches(&parts.into_iter().map(|(_, part)| part).collect::<Result<Vec<_>>>()?)?)
     }
 
-    fn run_tile(&self, network: &SpikingSequential, input: Input) -> Result<Recording> {
+    fn run_tile(&self, network: &SpikingSequential, input: Input, stretch: i64) -> Result<Recording> {
         network.check_input(
             match input {
                 Input::Constant(tensor) | Input::Sequence(tensor) => tensor,
@@ -129,18 +134,32 @@ impl Simulation<'_> {
             if matches!(input, Input::Constant(_)) { 1 } else { 2 },
         )?;
         let mut state = network.zero_state(input.batch())?;
-        dense::run(network, input, self.steps, &mut state, self.probes)
+        if stretch >= self.steps {
+            return dense::run(network, input, self.steps, &mut state, self.probes);
+        }
+        let parts = (0..self.steps).step_by(stretch.unsigned_abs() as usize).map(|start| {
+            let steps = stretch.min(self.steps - start);
+            match input {
+                Input::Constant(_) => dense::run(network, input, steps, &mut state, self.probes),
+                Input::Sequence(tensor) => {
+                    let part = tensor.f_narrow(0, start, steps)?;
+                    dense::run(network, Input::Sequence(&part), steps, &mut state, self.probes)
+                }
+            }
+        });
+        Ok(Recording::of_stretches(&parts.collect::<Result<Vec<_>>>()?)?)
     }
 
-    /// How many images fit into the memory allowed: two neighbouring layers' activities are alive at a time.
-    fn images_at_once(&self, network: &SpikingSequential) -> i64 {
+    /// How many images of so many steps, or steps of so many images, fit into the memory allowed: two neighbouring layers'
+    /// activities are alive at a time.
+    fn at_once(&self, network: &SpikingSequential, of: i64) -> i64 {
         let size = |shape: &[i64]| shape.iter().product::<i64>();
         let sizes: Vec<i64> = std::iter::once(size(&network.spec().input))
             .chain(network.layers().iter().map(|layer| size(layer.output_shape())))
             .collect();
         let widest = sizes.windows(2).map(|pair| pair[0] + pair[1]).max().unwrap_or(1).max(1);
         let element = if network.kind() == Kind::Double { 8 } else { 4 };
-        let per_image = (widest as u128) * (self.steps.max(1) as u128) * element;
-        i64::try_from(self.memory as u128 / per_image.max(1)).unwrap_or(i64::MAX)
+        let each = (widest as u128) * (of.max(1) as u128) * element;
+        i64::try_from(self.memory as u128 / each.max(1)).unwrap_or(i64::MAX)
     }
 }
