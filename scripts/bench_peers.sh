@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures tch-spiking against its peers on the same work, in turn (A B A B ..), and writes a table of medians.
 #
-#   scripts/bench_peers.sh DATA_DIR [--rounds N] [--tasks training,spiking,latency] [--out FILE.md]
+#   scripts/bench_peers.sh DATA_DIR [--rounds N] [--tasks training,spiking,latency,layer] [--out FILE.md]
 #
 # DATA_DIR holds mnist/. A peer takes part if you say which Python has it (see scripts/peers/README.md):
 #   NENGODL_PYTHON=/path/to/python    NengoDL and TensorFlow
@@ -16,5 +16,5 @@ if [[ $# == 0 || $1 == -h || $1 == --help ]]; then
     exit 2
 fi
 scripts/setup.sh
-cargo build --release --locked
+cargo build --release --locked --benches --bins
 exec python3 scripts/peers/compare.py "$@"

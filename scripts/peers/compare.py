@@ -59,14 +59,42 @@ def torch_spiking(a, _):
     return {"seconds": r["eval_s"], "accuracy": r["spiking_accuracy"], "peak_mib": r["peak_mib"]}
 
 
+def bench(name, *arguments):
+    """The object that one of our own benches prints last."""
+    return run(["cargo", "bench", "--quiet", "--locked", "--bench", name, "--", *arguments], {"TCH_SPIKING_DATA": DATA})
+
+
+def ours_latency(a, _):
+    r = bench("latency")
+    return {"seconds": r["median_ms"] / 1e3, "note": f"99th percentile {r['p99_ms']:.2f} ms", **r}
+
+
+def peer_latency(a, framework):
+    r = run([a.torch, os.path.join(HERE, "latency.py"), *framework.split()])
+    return {"seconds": r["median_ms"] / 1e3, "note": f"99th percentile {r['p99_ms']:.2f} ms", **r, "accuracy": None}
+
+
+def ours_layer(a, size):
+    r = bench("lif_layer", "100", "16", size)
+    return {"seconds": (r["fwd_ms"] + r["bwd_ms"]) / 1e3, "note": f"{r['fwd_ms']:.2f} + {r['bwd_ms']:.2f} ms", "accuracy": None, **r}
+
+
+def peer_layer(a, argument):
+    framework, size = argument.split()
+    r = run([a.torch, os.path.join(HERE, "lif_layer.py"), framework, "--device", "cpu", "--n", size, "--batch", "16", "--steps", "100",
+             "--threads", str(a.threads)])
+    return {"seconds": (r["fwd_ms"] + r["bwd_ms"]) / 1e3, "note": f"{r['fwd_ms']:.2f} + {r['bwd_ms']:.2f} ms", "accuracy": None, **r}
+
+
 def main():
+    global DATA
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("data", help="folder that holds mnist/")
     p.add_argument("--rounds", type=int, default=2)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--images", type=int, default=10000)
     p.add_argument("--peer-epochs", type=int, default=1, help="epochs that a peer trains before its spiking evaluation")
-    p.add_argument("--tasks", default="training,spiking")
+    p.add_argument("--tasks", default="training,spiking,latency,layer", help="of training, spiking, latency, layer")
     p.add_argument("--ours", nargs="*", default=[], help="further options for our training, such as --set=..")
     p.add_argument("--out", help="append the table to this file")
     a = p.parse_args()
@@ -77,23 +105,33 @@ def main():
     if a.torch:
         name = "PyTorch compiled" if os.environ.get("TORCH_COMPILE") else "PyTorch eager"
         peers["training"].append((name, torch_training, None)); peers["spiking"].append((name, torch_spiking, None))
+    peers["latency"] = [("tch-spiking, 1 thread", ours_latency, None)]
+    for size in ["256", "512", "1024"]:
+        peers["layer" + size] = [("tch-spiking", ours_layer, size)]
+    if a.torch:
+        peers["latency"] += [(name, peer_latency, name) for name in ["torch", "torch --compile", "snntorch"]]
+        for size in ["256", "512", "1024"]:
+            peers["layer" + size] += [(name, peer_layer, f"{name} {size}") for name in ["spikingjelly", "snntorch", "norse", "torch_loop"]]
+    DATA = os.path.abspath(a.data)
+    tasks = [task for task in a.tasks.split(",") for task in ([task + size for size in ("256", "512", "1024")] if task == "layer" else [task])]
     rows = [f"CPU {cpu()}, {a.threads} threads, {a.rounds} rounds, {a.images} images", ""]
     with tempfile.TemporaryDirectory() as folder:
-        for task in a.tasks.split(","):
+        for task in tasks:
             results = {}
             for _ in range(a.rounds):
                 for name, measure, argument in peers[task]:
                     r = measure(a, argument if argument else folder)
                     results.setdefault(name, []).append(r)
                     print(task, name, r, file=sys.stderr, flush=True)
-            rows += [f"| {task} | s (median) | all runs | times ours | accuracy | peak MiB |", "|---|---|---|---|---|---|"]
+            rows += [f"| {task} | s (median) | all runs | times ours | accuracy | peak MiB | |", "|---|---|---|---|---|---|---|"]
             ours = None
             for name, rs in results.items():
                 seconds = statistics.median(r["seconds"] for r in rs)
                 ours = ours or seconds
                 accuracy = "" if rs[-1]["accuracy"] is None else f"{100 * rs[-1]['accuracy']:.2f} %"
-                runs = ", ".join(f"{r['seconds']:.1f}" for r in rs)
-                rows.append(f"| {name} | {seconds:.2f} | {runs} | {seconds / ours:.1f} | {accuracy} | {statistics.median(r['peak_mib'] for r in rs):.0f} |")
+                runs = ", ".join(f"{r['seconds']:.3g}" for r in rs)
+                peak, note = statistics.median(r["peak_mib"] for r in rs), rs[-1].get("note", "")
+                rows.append(f"| {name} | {seconds:.3g} | {runs} | {seconds / ours:.1f} | {accuracy} | {peak:.0f} | {note} |")
             rows.append("")
     text = "\n".join(rows)
     print(text)
