@@ -5,18 +5,24 @@
 //! | `format.rs` | what a file is, told by its content |
 //! | `safetensors.rs` | the format that is read and written |
 //! | `assign.rs` | tensors into a network: everything checked, then copied |
+//! | `matching/`, `tensor_map.rs` | which tensor is which parameter, where the names are another program's |
+//! | `nengodl.rs`, `channels_last.rs` | arrays without names and with channels last |
 //! | `network_file.rs`, `provenance.rs` | a network with its specification and where it comes from, in one file |
 //! | `plan.rs` | what parameters a specification asks for |
 //!
 //! Another format is a reader of its own, called from [`read`]; all else sees only a [`TensorFile`].
 
 mod assign;
+mod channels_last;
 mod error;
 mod format;
+mod matching;
+mod nengodl;
 mod network_file;
 mod plan;
 mod provenance;
 mod safetensors;
+mod tensor_map;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -30,8 +36,13 @@ use crate::error::{Error, Result};
 pub use assign::load_into;
 pub use error::{Misfit, WeightsError};
 pub use format::Format;
-pub use network_file::{LoadedNetwork, load_network, load_network_as, network_from, save_network, save_network_with};
+pub use matching::{Match, Matching};
+pub use nengodl::nengodl_arrays;
+pub use network_file::{
+    LoadedNetwork, load_network, load_network_as, load_network_mapped, network_from, save_network, save_network_with,
+};
 pub use provenance::Provenance;
+pub use tensor_map::{Source, TensorMap};
 
 /// What tensors are called that are no parameters but the state of an optimiser: checkpoints hold them.
 pub const OPTIMIZER_PREFIX: &str = "optimizer.";
