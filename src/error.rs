@@ -43,6 +43,9 @@ pub enum Error {
     /// A pretrained network is not there.
     #[error(transparent)]
     Pretrained(#[from] crate::pretrained::NotFound),
+    /// A network cannot be converted.
+    #[error(transparent)]
+    Convert(#[from] crate::convert::ConvertError),
     /// Training cannot start or go on.
     #[error(transparent)]
     Train(#[from] crate::train::TrainError),

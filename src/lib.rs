@@ -25,6 +25,7 @@
 //! | [`autograd`], [`kernels`] | custom gradients; fused kernels for the processor and CUDA |
 //! | [`experiment`] | a TOML file that says all a run depends on |
 //! | [`train`], [`evaluate`] | training as rates, with checkpoints; accuracy as rates and as spikes |
+//! | [`convert`] | analog networks to spiking ones |
 //! | [`data`] | MNIST, Fashion-MNIST, built-in digits |
 //! | [`report`] | pictures |
 //! | [`pretrained`] | networks that come trained |
@@ -32,6 +33,7 @@
 
 pub mod atomic_file;
 pub mod autograd;
+pub mod convert;
 pub mod data;
 pub mod device;
 pub mod engine;

@@ -6,7 +6,8 @@ use common::{bits, mixed};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use tch_spiking::network::{
-    Builder, Conv2d, Distribution, InitialVoltage, Initializer, LayerKind, Linear, NeuronSpec, Pool,
+    BatchNorm, Builder, Conv2d, Distribution, InitialVoltage, Initializer, LayerKind, LeakyRelu, Linear, NeuronSpec,
+    Pool,
 };
 use tch_spiking::neuron::{Lif, NeuronError, NeuronModel, Rate, Real, RectifiedLinear};
 use tch_spiking::{NetworkSpec, SpikingSequential, Synapse};
@@ -30,12 +31,16 @@ fn everything() -> Builder {
             trainable_bias: false,
             ..NeuronSpec::new(Lif::default()).with_gain_bias(uniform(0.5, 1.0), 1.0)
         })
+        .layer(BatchNorm { eps: 1e-3, momentum: 0.2, affine: false })
+        .layer(LeakyRelu { negative_slope: 0.3 })
         .avg_pool(2)
         .dropout(0.1)
         .flatten()
         .layer(Linear { bias: false, init: Initializer::GlorotNormal, ..Linear::new(5) })
         .layer(Synapse::Alpha { tau: 1.0 / 3.0 })
-        .layer(NeuronSpec::new(RectifiedLinear { amplitude: 0.3 }).tuned(17.0, -1.0))
+        .layer(NeuronSpec::new(RectifiedLinear { amplitude: 0.3 }).tuned(17.0, -1.0).with_firing_rate_scale(1.0 / 7.0))
+        .batch_norm()
+        .relu()
         .linear(3)
         .lowpass(0.1)
         .dt(0.002)
@@ -138,6 +143,9 @@ fn mistakes_are_explained() {
         ("type = \"lif\", max_rate = 10, gain = 2", vec!["either max_rate and intercept, or gain and bias"]),
         ("type = \"lif\", intercept = 0.5", vec!["either max_rate and intercept, or gain and bias"]),
         ("type = \"lif\", max_rate = { normal = [1, 2] }", vec!["lif: "]),
+        ("type = \"relu\", slope = 3", vec!["relu takes no parameters"]),
+        ("type = \"leaky_relu\", slope = 3", vec!["leaky_relu: unknown field `slope`", "negative_slope"]),
+        ("type = \"batch_norm\", eps = \"small\"", vec!["batch_norm: invalid type"]),
         ("type = \"flatten\", name = 3", vec!["name = 3: expected a text"]),
     ] {
         let error = layer(text);

@@ -49,6 +49,17 @@ pub struct ImageArgs {
 impl ImageArgs {
     /// The data set, of which only the test images are wanted, `limit` of them at most.
     pub fn load(&self, network: &LoadedNetwork, limit: Option<usize>, console: &Console) -> anyhow::Result<Dataset> {
+        self.load_with_training(network, 0, limit, console)
+    }
+
+    /// The same with the first `training` training images too.
+    pub fn load_with_training(
+        &self,
+        network: &LoadedNetwork,
+        training: usize,
+        limit: Option<usize>,
+        console: &Console,
+    ) -> anyhow::Result<Dataset> {
         let trained_on = match network.provenance.dataset.as_deref() {
             Some("fashion") => DatasetName::Fashion,
             Some("digits") => DatasetName::Digits,
@@ -57,7 +68,7 @@ impl ImageArgs {
         let config = DataConfig {
             dataset: self.dataset.unwrap_or(trained_on),
             path: self.data.clone(),
-            train_images: Some(0),
+            train_images: Some(training),
             validation_images: 0,
             ..DataConfig::default()
         };

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tch::{Device, nn};
-use tch_spiking::network::{Distribution, Layer, LayerKind, NeuronSpec, Pair, Pool, Tuning};
+use tch_spiking::network::{BatchNorm, Distribution, Layer, LayerKind, NeuronSpec, Pair, Pool, Tuning};
 use tch_spiking::weights::{self, OPTIMIZER_PREFIX, WeightsError};
 use tch_spiking::{Error, Experiment, SpikingSequential};
 
@@ -190,8 +190,20 @@ fn settings(kind: &LayerKind) -> String {
         }
         LayerKind::Dropout(dropout) => vec![format!("p {}", dropout.p)],
         LayerKind::Synapse(synapse) => vec![format!("tau {} s", synapse.tau())],
-        LayerKind::Neuron(neurons) => vec![unless("fixed bias".to_string(), neurons.trainable_bias)],
-        LayerKind::Flatten | LayerKind::Custom(_) => vec![],
+        LayerKind::LeakyRelu(layer) => vec![format!("slope {}", layer.negative_slope)],
+        LayerKind::BatchNorm(norm) => vec![
+            unless(format!("eps {}", norm.eps), norm.eps == BatchNorm::default().eps),
+            unless(format!("momentum {}", norm.momentum), norm.momentum == BatchNorm::default().momentum),
+            unless("no weight and bias".to_string(), norm.affine),
+        ],
+        LayerKind::Neuron(neurons) => {
+            let scale = neurons.firing_rate_scale;
+            vec![
+                unless("fixed bias".to_string(), neurons.trainable_bias),
+                unless(format!("rates x {scale}"), scale == 1.0),
+            ]
+        }
+        LayerKind::Flatten | LayerKind::Relu | LayerKind::Custom(_) => vec![],
     };
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }

@@ -2,6 +2,7 @@
 
 mod chosen;
 mod console;
+mod convert_network;
 mod data;
 mod doctor;
 mod evaluate;
@@ -52,6 +53,7 @@ enum Command {
     Data(data::DataArgs),
     Doctor(doctor::DoctorArgs),
     Inspect(inspect::InspectArgs),
+    ConvertNetwork(convert_network::ConvertNetworkArgs),
 }
 
 /// Options of every command.
@@ -90,6 +92,7 @@ impl Cli {
             Command::Data(args) => data::run(args, &console)?,
             Command::Doctor(args) => doctor::run(args, &console)?,
             Command::Inspect(args) => inspect::run(args, &console)?,
+            Command::ConvertNetwork(args) => convert_network::run(args, &console)?,
         }
         console.finish()
     }

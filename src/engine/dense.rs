@@ -10,8 +10,8 @@ use tch::{Kind, TchError, Tensor};
 
 use super::{Input, Probe, Quantity, Recording};
 use crate::error::Result;
-use crate::network::{Layer, LayerKind, NetworkError, NeuronSpec, Parameters, SpikingSequential, State, gain_like};
-use crate::neuron::SpikingDrive;
+use crate::network::{Layer, LayerKind, NetworkError, Parameters, SpikingSequential, State};
+use crate::neuron::{Neuron, SpikingDrive};
 
 /// What one layer hands to the next.
 enum Activity {
@@ -79,10 +79,11 @@ pub(crate) fn run(
     for (layer, state) in network.layers().iter().zip(&mut state.layers) {
         let wanted: Vec<&Probe> = probes.iter().filter(|probe| probe.layer == layer.name()).collect();
         activity = match (layer.kind(), &layer.parameters) {
-            (LayerKind::Neuron(neurons), Parameters::Neurons { gain, bias, .. }) => {
-                let gain = gain_like(gain, activity.tensor())?;
-                let drive = SpikingDrive { input: activity.tensor(), gain: &gain, bias, steps, dt: network.spec().dt };
-                spike(neurons, &drive, state, &wanted, &mut probed)?
+            (_, Parameters::Neurons(neurons)) => {
+                let (gain, bias) = (neurons.gain_like(activity.tensor())?, neurons.resting_current()?);
+                let dt = network.spec().dt;
+                let drive = SpikingDrive { input: activity.tensor(), gain: &gain, bias: &bias, steps, dt };
+                spike(neurons.model.as_ref(), &drive, state, &wanted, &mut probed)?
             }
             (LayerKind::Synapse(synapse), _) => {
                 Activity::Varying(synapse.filter(&activity.over_time(steps)?, network.spec().dt, state)?)
@@ -106,17 +107,17 @@ pub(super) fn check_steps(input: Input, steps: i64) -> Result<(), NetworkError> 
 }
 
 fn spike(
-    neurons: &NeuronSpec,
+    model: &dyn Neuron,
     drive: &SpikingDrive,
     state: &mut [Tensor],
     probes: &[&Probe],
     probed: &mut BTreeMap<Probe, Tensor>,
 ) -> Result<Activity> {
-    let names = neurons.model.state_names();
+    let names = model.state_names();
     let probe_of =
         |name: &str| probes.iter().find(|probe| matches!(&probe.quantity, Quantity::State(wanted) if wanted == name));
     let record: Vec<bool> = names.iter().map(|name| probe_of(name).is_some()).collect();
-    let spikes = neurons.model.spike(drive, state, &record)?;
+    let spikes = model.spike(drive, state, &record)?;
     for (name, tensor) in names.iter().zip(spikes.recorded) {
         if let (Some(probe), Some(tensor)) = (probe_of(name), tensor) {
             probed.insert((*probe).clone(), tensor);
@@ -132,7 +133,7 @@ fn spike(
                 }
             }
             Quantity::SpikeCount => {
-                let per_spike = neurons.model.amplitude() / drive.dt;
+                let per_spike = model.amplitude() / drive.dt;
                 let sum = spikes.output.f_sum_dim_intlist(0, false, Kind::Double)?;
                 // Whole numbers, freed of the rounding of amplitude over dt.
                 sum.f_div_scalar(per_spike)?.f_round()?.f_to_kind(drive.input.kind())?

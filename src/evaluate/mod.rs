@@ -41,7 +41,7 @@ impl Labelled {
     }
 
     /// Batches of up to `size` images in the network's kind, with their labels.
-    fn batches(&self, size: i64, kind: Kind) -> impl Iterator<Item = Result<(Tensor, Tensor)>> {
+    pub(crate) fn batches(&self, size: i64, kind: Kind) -> impl Iterator<Item = Result<(Tensor, Tensor)>> {
         (0..self.len()).step_by(size.max(1) as usize).map(move |start| {
             let count = size.min(self.len() - start);
             let images = self.images.f_narrow(0, start, count)?.f_to_kind(kind)?;

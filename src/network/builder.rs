@@ -4,7 +4,7 @@ use tch::nn::Path;
 use tch::{TchError, Tensor};
 
 use super::layer_spec::{Custom, Dropout, LayerKind, Linear, Pool};
-use super::{InitialVoltage, LayerSpec, NetworkSpec, SpikingSequential};
+use super::{BatchNorm, InitialVoltage, LayerSpec, NetworkSpec, SpikingSequential};
 use crate::error::Result;
 
 /// Puts a [`SpikingSequential`] together layer by layer; shapes are inferred.
@@ -68,6 +68,16 @@ impl Builder {
     /// Adds the maximum over `kernel` x `kernel` windows.
     pub fn max_pool(self, kernel: i64) -> Self {
         self.layer(LayerKind::MaxPool(Pool::new(kernel)))
+    }
+
+    /// Adds `max(x, 0)` of analog values, not of spikes.
+    pub fn relu(self) -> Self {
+        self.layer(LayerKind::Relu)
+    }
+
+    /// Adds batch normalisation as PyTorch has it by default.
+    pub fn batch_norm(self) -> Self {
+        self.layer(BatchNorm::default())
     }
 
     /// Adds dropout with probability `p`.

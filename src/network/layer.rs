@@ -5,9 +5,11 @@ use rand_chacha::ChaCha8Rng;
 use tch::nn::Path;
 use tch::{Kind, TchError, Tensor};
 
+use super::batch_norm::Normalization;
 use super::layer_spec::{Custom, LayerKind, Pool};
+use super::neurons::Neurons;
 use super::shape::{output_shape, show};
-use super::{InitialVoltage, Initializer, NeuronSpec, streams};
+use super::{InitialVoltage, Initializer, streams};
 use crate::error::Result;
 
 /// A layer of a [`SpikingSequential`](super::SpikingSequential).
@@ -28,12 +30,10 @@ pub(crate) enum Parameters {
         weight: Tensor,
         bias: Option<Tensor>,
     },
-    /// Of a layer of neurons; all have its shape.
-    Neurons {
-        gain: Tensor,
-        bias: Tensor,
-        initial_voltage: Tensor,
-    },
+    /// Of a batch normalisation.
+    Normalization(Normalization),
+    /// Of a layer of neurons.
+    Neurons(Neurons),
 }
 
 /// What a layer is built from beside its specification.
@@ -58,7 +58,11 @@ impl Layer {
                 affine(&name, &weight, layer.bias, layer.init, context)
             }
             LayerKind::Linear(layer) => affine(&name, &[layer.out_features, input[0]], layer.bias, layer.init, context),
-            LayerKind::Neuron(neurons) => neuron_parameters(&name, neurons, &shape, context),
+            LayerKind::BatchNorm(layer) => {
+                let made = Normalization::new(*layer, input[0], &(context.path / &name));
+                made.map(Parameters::Normalization).map_err(|error| error.to_string())
+            }
+            LayerKind::Neuron(neurons) => Neurons::new(&name, neurons, &shape, context).map(Parameters::Neurons),
             _ => Ok(Parameters::None),
         }?;
         Ok(Self { name, kind, output_shape: shape, parameters })
@@ -94,16 +98,18 @@ impl Layer {
             Parameters::Affine { weight, bias } => {
                 std::iter::once(("weight", weight)).chain(bias.iter().map(|bias| ("bias", bias))).collect()
             }
-            Parameters::Neurons { bias, .. } => vec![("bias", bias)],
+            Parameters::Normalization(tensors) => tensors.named(),
+            Parameters::Neurons(neurons) => vec![("bias", &neurons.bias)],
         }
     }
 
-    /// The layer as rates: differentiable, without time. `kind` is that of the parameters, `dropout` a random stream in
-    /// training.
+    /// The layer as rates: differentiable, without time. `kind` is that of the parameters, `dropout` a random stream if this
+    /// is a training step.
     pub(crate) fn rates(&self, input: &Tensor, kind: Kind, dropout: Option<ChaCha8Rng>) -> Result<Tensor> {
         match (&self.kind, &self.parameters, dropout) {
-            (LayerKind::Neuron(neurons), Parameters::Neurons { gain, bias, .. }, _) => {
-                neurons.model.rate(input, &gain_like(gain, bias)?, bias)
+            (_, Parameters::Neurons(neurons), _) => neurons.rates(input),
+            (LayerKind::BatchNorm(layer), Parameters::Normalization(tensors), Some(_)) => {
+                tensors.train(*layer, input, &self.name)
             }
             (LayerKind::Dropout(dropout), _, Some(rng)) if dropout.p > 0.0 => {
                 Ok(input.f_mul(&dropout_mask(input, dropout.p, rng)?)?)
@@ -138,6 +144,9 @@ impl Layer {
                 input.f_max_pool2d(kernel.to_array(), stride, padding.to_array(), [1, 1], false)
             }
             (LayerKind::Flatten, _) => input.f_flatten(1, -1),
+            (LayerKind::Relu, _) => input.f_relu(),
+            (LayerKind::LeakyRelu(layer), _) => layer.apply(input),
+            (LayerKind::BatchNorm(layer), Parameters::Normalization(tensors)) => tensors.apply(*layer, input),
             (LayerKind::Custom(custom), _) => {
                 let output = custom.apply(input)?;
                 let expected = [&input.size()[..1], &self.output_shape].concat();
@@ -158,11 +167,6 @@ impl Layer {
 /// A parameter in the kind of `input`, which differs from its own in mixed precision.
 fn in_kind(parameter: &Tensor, input: &Tensor) -> Result<Tensor, TchError> {
     parameter.f_to_kind(input.kind())
-}
-
-/// The gain in the kind and on the device of `like` (it is no variable, so the variable store does not move it).
-pub(crate) fn gain_like(gain: &Tensor, like: &Tensor) -> Result<Tensor, TchError> {
-    gain.f_to_device(like.device())?.f_to_kind(like.kind())
 }
 
 fn affine(
@@ -197,30 +201,11 @@ fn affine(
     Ok(Parameters::Affine { weight, bias })
 }
 
-fn neuron_parameters(name: &str, neurons: &NeuronSpec, shape: &[i64], context: &Context) -> Result<Parameters, String> {
-    neurons.model.validate().map_err(|error| error.to_string())?;
-    let count = elements("output", shape)?;
-    let (gain, bias) = neurons.gain_bias(count, &mut streams::tuning(context.seed, context.index))?;
-    let voltage: Vec<f64> = match context.initial_voltage {
-        InitialVoltage::Zero => vec![0.0; count],
-        InitialVoltage::Value(value) => vec![value; count],
-        InitialVoltage::Uniform => {
-            let mut rng = streams::voltage(context.seed, context.index);
-            // 53 random bits, as many as an f64 holds.
-            (0..count).map(|_| (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64).collect()
-        }
-    };
-    let path = context.path / name;
-    let make = |values: &[f64]| tensor(values, shape, &path).map_err(|error| error.to_string());
-    let bias = path.add("bias", make(&bias)?, neurons.trainable_bias);
-    Ok(Parameters::Neurons { gain: make(&gain)?, bias, initial_voltage: make(&voltage)? })
-}
-
 /// More than this in one tensor is a mistake in the sizes, which must not end in the process running out of memory.
 const MOST_ELEMENTS: usize = 1 << 28;
 
 /// How many elements a tensor of a layer has.
-fn elements(tensor: &str, shape: &[i64]) -> Result<usize, String> {
+pub(super) fn elements(tensor: &str, shape: &[i64]) -> Result<usize, String> {
     let count = shape.iter().try_fold(1, |count: i64, &size| count.checked_mul(size));
     match count.map(usize::try_from) {
         Some(Ok(count)) if count <= MOST_ELEMENTS => Ok(count),
@@ -228,7 +213,7 @@ fn elements(tensor: &str, shape: &[i64]) -> Result<usize, String> {
     }
 }
 
-fn tensor(values: &[f64], shape: &[i64], path: &Path) -> Result<Tensor, TchError> {
+pub(super) fn tensor(values: &[f64], shape: &[i64], path: &Path) -> Result<Tensor, TchError> {
     Tensor::f_from_slice(values)?.f_reshape(shape)?.f_to_kind(path.kind())?.f_to_device(path.device())
 }
 

@@ -21,6 +21,12 @@ pub struct NeuronSpec {
     pub tuning: Tuning,
     /// Whether the biases are trained.
     pub trainable_bias: bool,
+    /// How many times as often the neurons are to spike, each spike counting for so much less: the current is
+    /// `scale * (gain_i * x_i + bias_i)`, the amplitude divided by `scale`. Above 0; 1 changes nothing.
+    ///
+    /// What rectified-linear neurons pass on stays exactly the same on average, with less noise; of LIF neurons, whose rate
+    /// is not proportional to the current, it becomes another function. Saved parameters do not contain the scale.
+    pub firing_rate_scale: f64,
 }
 
 /// Where gain and bias come from.
@@ -46,7 +52,7 @@ impl NeuronSpec {
     /// Neurons of gain 1 and bias 0.
     pub fn new(model: impl Neuron + 'static) -> Self {
         let tuning = Tuning::Direct { gain: 1.0.into(), bias: 0.0.into() };
-        Self { model: Arc::new(model), tuning, trainable_bias: true }
+        Self { model: Arc::new(model), tuning, trainable_bias: true, firing_rate_scale: 1.0 }
     }
 
     /// The same with gain and bias from firing rate (Hz) and intercept.
@@ -61,7 +67,44 @@ impl NeuronSpec {
         Self { tuning: Tuning::Direct { gain: gain.into(), bias: bias.into() }, ..self }
     }
 
-    /// Gain and bias of `neurons` neurons.
+    /// The same with neurons that spike `scale` times as often.
+    #[must_use]
+    pub fn with_firing_rate_scale(self, firing_rate_scale: f64) -> Self {
+        Self { firing_rate_scale, ..self }
+    }
+
+    /// The model with its amplitude divided by the firing rate scale.
+    pub(super) fn scaled_model(&self) -> Result<Arc<dyn Neuron>, String> {
+        let scale = self.firing_rate_scale;
+        self.model.validate().map_err(|error| error.to_string())?;
+        match scale {
+            1.0 => Ok(self.model.clone()),
+            _ if scale > 0.0 && scale.is_finite() => {
+                let scaled = self.model.with_amplitude(self.model.amplitude() / scale);
+                scaled.map_err(|error| format!("firing_rate_scale = {scale}: {error}"))
+            }
+            _ => Err(format!("firing_rate_scale = {scale} is not valid: expected a number above 0")),
+        }
+    }
+
+    /// Gain and bias, not yet scaled, if they are the same for all neurons.
+    pub(crate) fn constant_gain_bias(&self) -> Result<Option<(f64, f64)>, String> {
+        let (first, second) = match self.tuning {
+            Tuning::Rates { max_rate, intercept } => (max_rate, intercept),
+            Tuning::Direct { gain, bias } => (gain, bias),
+        };
+        match (first, second, self.tuning) {
+            (Distribution::Constant(gain), Distribution::Constant(bias), Tuning::Direct { .. }) => {
+                Ok(Some((gain, bias)))
+            }
+            (Distribution::Constant(max_rate), Distribution::Constant(intercept), Tuning::Rates { .. }) => {
+                self.model.gain_bias(max_rate, intercept).map(Some).map_err(|error| error.to_string())
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Gain and bias of `neurons` neurons, not yet scaled.
     pub(super) fn gain_bias(&self, neurons: usize, rng: &mut ChaCha8Rng) -> Result<(Vec<f64>, Vec<f64>), String> {
         let (first, second) = match self.tuning {
             Tuning::Rates { max_rate, intercept } => (max_rate, intercept),
@@ -79,7 +122,7 @@ impl NeuronSpec {
         Ok(pairs.into_iter().unzip())
     }
 
-    pub(super) fn from_table(model: &str, mut table: toml::Table) -> Result<Self, String> {
+    pub(crate) fn from_table(model: &str, mut table: toml::Table) -> Result<Self, String> {
         let own = toml::Table::from_iter(OWN_KEYS.iter().filter_map(|key| table.remove_entry(*key)));
         let own: OwnKeys = own.try_into().map_err(|error: toml::de::Error| format!("{model}: {}", error.message()))?;
         let tuning = match own {
@@ -92,25 +135,28 @@ impl NeuronSpec {
             _ => return Err(format!("{model}: give either max_rate and intercept, or gain and bias, not of both")),
         };
         let model = neuron_from_parameters(model, table).map_err(|error| error.to_string())?;
-        Ok(Self { model, tuning, trainable_bias: own.trainable_bias.unwrap_or(true) })
+        let trainable_bias = own.trainable_bias.unwrap_or(true);
+        Ok(Self { model, tuning, trainable_bias, firing_rate_scale: own.firing_rate_scale.unwrap_or(1.0) })
     }
 
     pub(super) fn to_table(&self) -> Result<toml::Table, toml::ser::Error> {
         let mut table = self.model.parameters();
-        let trainable_bias = (!self.trainable_bias).then_some(false);
+        let own = OwnKeys {
+            trainable_bias: (!self.trainable_bias).then_some(false),
+            firing_rate_scale: (self.firing_rate_scale != 1.0).then_some(self.firing_rate_scale),
+            ..OwnKeys::default()
+        };
         table.extend(toml::Table::try_from(match self.tuning {
             Tuning::Rates { max_rate, intercept } => {
-                OwnKeys { max_rate: Some(max_rate), intercept: Some(intercept), trainable_bias, ..OwnKeys::default() }
+                OwnKeys { max_rate: Some(max_rate), intercept: Some(intercept), ..own }
             }
-            Tuning::Direct { gain, bias } => {
-                OwnKeys { gain: Some(gain), bias: Some(bias), trainable_bias, ..OwnKeys::default() }
-            }
+            Tuning::Direct { gain, bias } => OwnKeys { gain: Some(gain), bias: Some(bias), ..own },
         })?);
         Ok(table)
     }
 }
 
-const OWN_KEYS: [&str; 5] = ["max_rate", "intercept", "gain", "bias", "trainable_bias"];
+const OWN_KEYS: [&str; 6] = ["max_rate", "intercept", "gain", "bias", "trainable_bias", "firing_rate_scale"];
 
 /// What a neuron layer's table holds beside its model's parameters.
 #[derive(Default, Serialize, Deserialize)]
@@ -125,4 +171,6 @@ struct OwnKeys {
     bias: Option<Distribution>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trainable_bias: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    firing_rate_scale: Option<f64>,
 }

@@ -16,8 +16,8 @@ use crate::kernels::Number;
 ///
 /// | call | computes |
 /// |---|---|
-/// | [`forward_training`](Self::forward_training) | rates, with dropout; differentiable |
-/// | [`forward_rates`](Self::forward_rates) | rates, without dropout |
+/// | [`forward_training`](Self::forward_training) | rates, with dropout and the statistics of the batch; differentiable |
+/// | [`forward_rates`](Self::forward_rates) | rates, without dropout, with running statistics |
 /// | [`simulate`](Self::simulate) | spikes, `T` timesteps from a fresh state, what is probed recorded |
 /// | [`step`](Self::step) | spikes, one timestep, for input that streams in |
 ///
@@ -109,7 +109,8 @@ impl SpikingSequential {
         self.named_parameters().first().map_or(self.kind, |(_, tensor)| tensor.kind())
     }
 
-    /// Rates, with dropout: what training differentiates. `[B, input]` to `[B, output]`.
+    /// Rates, with dropout, and batch normalisation by the statistics of the batch (which moves the running ones): what
+    /// training differentiates. `[B, input]` to `[B, output]`.
     ///
     /// Images of `BFloat16` make it mixed precision: what lies between the layers is `BFloat16`, and convolutions and linear
     /// layers compute in it; parameters, their gradients, the arithmetic of neurons and the output stay of the network's kind.
@@ -121,7 +122,7 @@ impl SpikingSequential {
         self.rates(input, Some(step))
     }
 
-    /// Rates, without dropout. `[B, input]` to `[B, output]`. Images may be of `BFloat16`, as in
+    /// Rates, without dropout, normalised by running statistics. `[B, input]` to `[B, output]`. Images may be of `BFloat16`, as in
     /// [`forward_training`](Self::forward_training).
     ///
     /// # Errors
@@ -188,8 +189,8 @@ impl SpikingSequential {
         let of_layer = |layer: &Layer| -> Result<Vec<Tensor>> {
             let shape = [&[batch], layer.output_shape()].concat();
             Ok(match (&layer.parameters, layer.kind()) {
-                (Parameters::Neurons { initial_voltage, .. }, LayerKind::Neuron(neurons)) => {
-                    let voltage = initial_voltage.f_to_device(options.1)?.f_to_kind(options.0)?;
+                (Parameters::Neurons(neurons), _) => {
+                    let voltage = neurons.initial_voltage.f_to_device(options.1)?.f_to_kind(options.0)?;
                     let zeros = || Tensor::f_zeros(&shape, options);
                     let others = (1..neurons.model.state_names().len()).map(|_| zeros());
                     let voltage = voltage.f_expand(&shape, false)?.f_contiguous();

@@ -17,15 +17,19 @@ pub(crate) fn output_shape(kind: &LayerKind, input: &[i64]) -> Result<Vec<i64>, 
         }
         LayerKind::AvgPool(layer) | LayerKind::MaxPool(layer) => pool(layer, input),
         LayerKind::Flatten => Ok(vec![input.iter().product()]),
+        LayerKind::LeakyRelu(layer) => layer.validate().map(|()| input.to_vec()),
+        LayerKind::BatchNorm(layer) => layer.output_shape(input),
         LayerKind::Dropout(layer) if !(0.0..1.0).contains(&layer.p) => {
             Err(format!("p = {} is not valid: expected a probability of 0 or more and below 1", layer.p))
         }
         LayerKind::Synapse(synapse) if !(synapse.tau() >= 0.0 && synapse.tau().is_finite()) => {
             Err(format!("tau = {} is not valid: expected a time of 0 s or more", synapse.tau()))
         }
-        LayerKind::Dropout(_) | LayerKind::Neuron(_) | LayerKind::Synapse(_) | LayerKind::Custom(_) => {
-            Ok(input.to_vec())
-        }
+        LayerKind::Relu
+        | LayerKind::Dropout(_)
+        | LayerKind::Neuron(_)
+        | LayerKind::Synapse(_)
+        | LayerKind::Custom(_) => Ok(input.to_vec()),
     }
 }
 

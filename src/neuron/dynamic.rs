@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use tch::{Kind, Tensor};
 
@@ -24,6 +25,11 @@ pub trait Neuron: Any + Debug + Send + Sync {
     fn validate(&self) -> Result<(), NeuronError>;
     /// See [`NeuronModel::amplitude`].
     fn amplitude(&self) -> f64;
+    /// The same model with this amplitude.
+    ///
+    /// # Errors
+    /// If the model has no parameter called `amplitude`, or the amplitude is not valid.
+    fn with_amplitude(&self, amplitude: f64) -> Result<Arc<dyn Neuron>, NeuronError>;
     /// See [`NeuronModel::max_rate`] (Hz).
     fn max_rate(&self) -> f64;
     /// See [`NeuronModel::gain_bias`].
@@ -102,6 +108,16 @@ impl<M: NeuronModel> Neuron for M {
     }
     fn amplitude(&self) -> f64 {
         NeuronModel::amplitude(self)
+    }
+    fn with_amplitude(&self, amplitude: f64) -> Result<Arc<dyn Neuron>, NeuronError> {
+        let fail = |cause: String| NeuronError::Specification { neuron: M::NAME.to_string(), cause };
+        let mut parameters = Neuron::parameters(self);
+        if parameters.insert("amplitude".to_string(), amplitude.into()).is_none() {
+            return Err(fail("it has no parameter called `amplitude`, so its spikes cannot be scaled".to_string()));
+        }
+        let model: M = parameters.try_into().map_err(|error: toml::de::Error| fail(error.message().to_string()))?;
+        NeuronModel::validate(&model)?;
+        Ok(Arc::new(model))
     }
     fn max_rate(&self) -> f64 {
         NeuronModel::max_rate(self)

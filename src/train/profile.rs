@@ -78,6 +78,8 @@ impl Trainer {
         let network = &self.network;
         let mut optimizer = Optimizer::new(training.optimizer, network.named_parameters())?;
         let order = Order::new(self.training.len(), training.batch_size, self.experiment.seed, 0, network.device())?;
+        let buffers = network.named_parameters().into_iter().filter(|(_, tensor)| !tensor.requires_grad());
+        let buffers: Vec<(Tensor, Tensor)> = buffers.map(|(_, tensor)| (tensor.copy(), tensor)).collect();
         let mut times = Vec::new();
         let mut whole = Vec::new();
         for round in 0..WARM_UP + steps.max(1) {
@@ -90,6 +92,10 @@ impl Trainer {
             }
         }
         optimizer.zero_grad();
+        // Running statistics of batch normalisations have moved.
+        for (saved, mut buffer) in buffers {
+            buffer.f_copy_(&saved)?;
+        }
         Ok(self.summarise(&times, whole))
     }
 

@@ -30,6 +30,7 @@ pub(super) fn parameter_shapes(spec: &NetworkSpec) -> Result<Vec<(String, Vec<i6
                     add("bias", vec![linear.out_features]);
                 }
             }
+            LayerKind::BatchNorm(norm) => norm.names().iter().for_each(|name| add(name, vec![shape[0]])),
             LayerKind::Neuron(_) => add("bias", output.clone()),
             _ => {}
         }

@@ -9,7 +9,7 @@ use super::plan::{Flow, Operation, Plan, Shape, Sink, Stage, Tap, Tuning, Weight
 use crate::engine::EventError;
 use crate::error::Result;
 use crate::kernels::Number;
-use crate::network::{Conv2d, Layer, LayerKind, NeuronSpec, Parameters, Pool, SpikingSequential};
+use crate::network::{Conv2d, Layer, LayerKind, Neurons, Parameters, Pool, SpikingSequential};
 use crate::neuron::Lif;
 
 /// Lays `network` out.
@@ -27,10 +27,11 @@ pub(super) fn compile<R: Number>(network: &SpikingSequential) -> Result<Plan<R>>
         let output = if elementwise(layer) && output.len() == shape.len() { shape } else { output };
         let (sink, tuning) = match (layer.kind(), &layer.parameters) {
             (LayerKind::Flatten | LayerKind::Dropout(_), _) => continue,
-            (LayerKind::Neuron(neurons), Parameters::Neurons { gain, bias, initial_voltage }) => {
+            (_, Parameters::Neurons(neurons)) => {
+                let (gain, bias) = (neurons.gain_like(&neurons.bias)?, neurons.resting_current()?);
                 let stored = |tensor| stored(tensor, output);
-                let tuning = Tuning { gain: stored(gain)?, bias: stored(bias)?, voltage: stored(initial_voltage)? };
-                (neuron_sink(neurons, dt), tuning)
+                let voltage = stored(&neurons.initial_voltage)?;
+                (neuron_sink(neurons, dt), Tuning { gain: stored(&gain)?, bias: stored(&bias)?, voltage })
             }
             (LayerKind::Synapse(synapse), _) => {
                 let coefficients = synapse.coefficients(dt);
@@ -92,7 +93,7 @@ fn no_tuning<R>() -> Tuning<R> {
     Tuning { gain: Vec::new(), bias: Vec::new(), voltage: Vec::new() }
 }
 
-fn neuron_sink<R: Number>(neurons: &NeuronSpec, dt: f64) -> Sink<R> {
+fn neuron_sink<R: Number>(neurons: &Neurons, dt: f64) -> Sink<R> {
     let model: &dyn Any = neurons.model.as_ref();
     match model.downcast_ref::<Lif>().and_then(|lif| LifConstants::new(lif, dt)) {
         Some(constants) => Sink::Lif(constants),

@@ -6,7 +6,7 @@ use tch::Device;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventError {
-    /// A layer that is a tensor operation of the user's own.
+    /// A layer that is a tensor operation of the user's own, or one of analog networks.
     #[error("the event engine cannot run layer {layer} ({kind}), a tensor operation: use the dense engine")]
     Layer {
         /// The layer's name.

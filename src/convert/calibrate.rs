@@ -1,0 +1,110 @@
+//! Firing rate scales from images: so high that spikes come often enough, and no higher.
+
+use serde::Serialize;
+use tch::{Kind, Tensor};
+
+use super::ConvertError;
+use crate::error::Result;
+use crate::network::{Parameters, SpikingSequential};
+use crate::neuron::Neuron;
+
+/// How fast neurons are to fire.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CalibrationTarget {
+    /// Which of a layer's rates, over neurons and images, in order: 0 to 100, 100 for the highest.
+    pub percentile: f64,
+    /// What it is to be (Hz).
+    pub rate: f64,
+}
+
+impl Default for CalibrationTarget {
+    /// One neuron in a thousand above 200 Hz.
+    fn default() -> Self {
+        Self { percentile: 99.9, rate: 200.0 }
+    }
+}
+
+/// The scale chosen for a layer of neurons.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Calibration {
+    /// The layer's name.
+    pub layer: String,
+    /// The percentile of its rates without a scale (Hz).
+    pub unscaled_rate: f64,
+    /// The scale; 1 for a layer that is silent at that percentile.
+    pub scale: f64,
+    /// The percentile of its rates with it (Hz).
+    pub rate: f64,
+}
+
+/// The scales of all layers of neurons of `network`, which has none yet.
+pub(super) fn calibrate(
+    network: &SpikingSequential,
+    images: &Tensor,
+    target: CalibrationTarget,
+) -> Result<Vec<Calibration>> {
+    let _without_gradient = tch::no_grad_guard();
+    let fail = |cause: String| ConvertError::Calibration(cause).into();
+    if !(0.0..=100.0).contains(&target.percentile) {
+        return Err(fail(format!("percentile = {} is not valid: expected 0 to 100", target.percentile)));
+    }
+    if !(target.rate > 0.0 && target.rate.is_finite()) {
+        return Err(fail(format!("target rate = {} is not valid: expected a rate above 0 Hz", target.rate)));
+    }
+    network.check_input(images, 1)?;
+    let mut activity = images.shallow_clone();
+    let mut chosen = Vec::new();
+    for (index, layer) in network.layers().iter().enumerate() {
+        let Parameters::Neurons(neurons) = &layer.parameters else {
+            activity = network.layer_rates(index, &activity, None)?;
+            continue;
+        };
+        let current = activity.f_mul(&neurons.gain_like(&activity)?)?.f_add(&neurons.resting_current()?)?;
+        if current.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+            return Err(fail(format!("the currents into {} are not all finite numbers", layer.name())));
+        }
+        let highest = percentile(&current, target.percentile)?;
+        let model = neurons.model.as_ref();
+        if model.max_rate() <= target.rate {
+            let (name, kind, most) = (layer.name(), model.name(), model.max_rate());
+            return Err(fail(format!("{name} ({kind}) fires at most at {most} Hz: choose a target rate below that")));
+        }
+        let scale = scale_for(model, highest, target.rate).unwrap_or(1.0);
+        let (unscaled_rate, rate) = (hertz(model, highest), hertz(model, scale * highest));
+        chosen.push(Calibration { layer: layer.name().to_string(), unscaled_rate, scale, rate });
+        // What the next layer sees: for neurons whose rate is not proportional to the current another function.
+        let shape = current.get(0);
+        let scaled = model.with_amplitude(model.amplitude() / scale)?;
+        activity = scaled.rate(&current, &shape.f_full_like(scale)?, &shape.f_zeros_like()?)?;
+    }
+    Ok(chosen)
+}
+
+/// The firing rate at a constant current (Hz).
+fn hertz(model: &dyn Neuron, current: f64) -> f64 {
+    model.rate_at(current).value / model.amplitude()
+}
+
+/// The factor of `current` at which the neuron fires at `target` Hz; none if it never does.
+fn scale_for(model: &dyn Neuron, current: f64, target: f64) -> Option<f64> {
+    // Rates rise with the current, so the logarithm of the factor can be bisected.
+    const WIDEST: f64 = 60.0;
+    let rate = |log: f64| hertz(model, log.exp() * current);
+    let (mut low, mut high) = (-WIDEST, WIDEST);
+    if !(current > 0.0 && rate(low) < target && rate(high) >= target) {
+        return None;
+    }
+    for _ in 0..100 {
+        let middle = 0.5 * (low + high);
+        if rate(middle) < target { low = middle } else { high = middle }
+    }
+    Some(high.exp())
+}
+
+/// The smallest value that `percent` of the values do not exceed.
+fn percentile(values: &Tensor, percent: f64) -> Result<f64> {
+    let flat = values.f_contiguous()?.f_view(-1)?;
+    let count = flat.numel() as i64;
+    let rank = ((percent / 100.0 * count as f64).ceil() as i64).clamp(1, count.max(1));
+    Ok(flat.f_kthvalue(rank, 0, false)?.0.f_to_kind(Kind::Double)?.f_double_value(&[])?)
+}

@@ -1,0 +1,203 @@
+//! How good a converted network is over time.
+
+use serde::Serialize;
+use tch::{Kind, Tensor};
+
+use super::verdict::verdict;
+use crate::engine::{Engine, Input, Probe, Simulation};
+use crate::error::Result;
+use crate::evaluate::{Labelled, LayerActivity, SpikingOptions, rate_accuracy, spiking_with};
+use crate::network::{LayerKind, Parameters, SpikingSequential};
+use crate::report::{Chart, Series, Svg, chart};
+
+/// How to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct ReportOptions {
+    /// Timesteps for which the accuracy is told.
+    pub steps: i64,
+    /// See [`Simulation::memory`].
+    pub memory: usize,
+    /// What computes the spikes.
+    pub engine: Engine,
+    /// From how many images rates and spikes are compared neuron by neuron.
+    pub correlation_images: i64,
+}
+
+impl Default for ReportOptions {
+    fn default() -> Self {
+        let Simulation { memory, engine, .. } = Simulation::default();
+        Self { steps: 60, memory, engine, correlation_images: 50 }
+    }
+}
+
+/// A converted network against its source, and its spikes against its rates.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConversionReport {
+    /// From how many images.
+    pub images: i64,
+    /// The largest difference between an output of the source and of the converted network as rates.
+    pub largest_difference: f64,
+    /// The largest output of the source, to compare with.
+    pub largest_output: f64,
+    /// The source's accuracy.
+    pub source_accuracy: f64,
+    /// The converted network's accuracy as rates.
+    pub rate_accuracy: f64,
+    /// Its accuracy as spikes after each timestep.
+    pub accuracy_by_step: Vec<f64>,
+    /// How many timesteps an inference with it takes by default.
+    pub steps: i64,
+    /// The length of a timestep (s).
+    pub dt: f64,
+    /// What its neurons do.
+    pub layers: Vec<LayerReport>,
+    /// What limits the accuracy, and what to do about it.
+    pub verdict: String,
+}
+
+/// What a layer of neurons does.
+#[derive(Clone, Debug, Serialize)]
+pub struct LayerReport {
+    /// Rates and the like.
+    #[serde(flatten)]
+    pub activity: LayerActivity,
+    /// Spikes of a neuron in the default number of timesteps, on average.
+    pub spikes_seen: f64,
+    /// The correlation of the rates counted from spikes with the rates themselves, over neurons and images; none where one
+    /// of them does not vary.
+    pub correlation: Option<f64>,
+    /// The highest rate that its model has (Hz); none without a bound.
+    pub most: Option<f64>,
+}
+
+impl ConversionReport {
+    /// Compares `converted` with its `source` on `data`. `progress` is told how many images are done.
+    ///
+    /// # Errors
+    /// If the images are not what the networks take, or `options.steps` is below 1.
+    pub fn new(
+        source: &SpikingSequential,
+        converted: &SpikingSequential,
+        data: &Labelled,
+        options: ReportOptions,
+        progress: &mut dyn FnMut(i64),
+    ) -> Result<Self> {
+        let _without_gradient = tch::no_grad_guard();
+        let (largest_difference, largest_output) = largest_difference(source, converted, data)?;
+        let ReportOptions { steps, memory, engine, correlation_images } = options;
+        let spikes = SpikingOptions { steps, memory, engine, confidence: None };
+        let evaluation = spiking_with(converted, data, spikes, progress)?;
+        let correlations = correlations(converted, &data.first(correlation_images), options)?;
+        let (usual_steps, dt) = (converted.spec().steps, converted.spec().dt);
+        let layers = evaluation.layers.into_iter().zip(correlations).map(|(activity, correlation)| {
+            let spikes_seen = activity.mean_rate * usual_steps as f64 * dt;
+            let most = converted.layer(&activity.name).and_then(|layer| match layer.kind() {
+                LayerKind::Neuron(neurons) => Some(neurons.model.max_rate()).filter(|rate| rate.is_finite()),
+                _ => None,
+            });
+            LayerReport { activity, spikes_seen, correlation, most }
+        });
+        let mut report = Self {
+            images: data.len(),
+            largest_difference,
+            largest_output,
+            source_accuracy: rate_accuracy(source, data)?,
+            rate_accuracy: rate_accuracy(converted, data)?,
+            accuracy_by_step: evaluation.accuracy_by_step,
+            steps: usual_steps,
+            dt,
+            layers: layers.collect(),
+            verdict: String::new(),
+        };
+        let filtered = converted.layers().iter().any(|layer| matches!(layer.kind(), LayerKind::Synapse(_)));
+        report.verdict = verdict(&report, filtered);
+        Ok(report)
+    }
+
+    /// The accuracy as spikes after `step` timesteps, as far as there are.
+    pub fn accuracy_at(&self, step: i64) -> f64 {
+        let index = usize::try_from(step - 1).unwrap_or(0).min(self.accuracy_by_step.len().saturating_sub(1));
+        self.accuracy_by_step.get(index).copied().unwrap_or(f64::NAN)
+    }
+
+    /// The accuracy over time, against that of the rates and of the source.
+    pub fn figure(&self, title: impl Into<String>) -> Svg {
+        let last = self.accuracy_by_step.len() as f64;
+        let spikes = (1..).map(f64::from).zip(self.accuracy_by_step.iter().map(|accuracy| 100.0 * accuracy));
+        let level = |name: &str, accuracy: f64| {
+            Series::line(
+                format!("{name} {:.2} %", 100.0 * accuracy),
+                [(1.0, 100.0 * accuracy), (last, 100.0 * accuracy)],
+            )
+        };
+        let at = format!("spikes, {:.2} % at {}", 100.0 * self.accuracy_at(self.steps), self.steps);
+        let mut series = vec![Series::line(at, spikes)];
+        if self.rate_accuracy == self.source_accuracy {
+            series.push(level("rates and source", self.rate_accuracy));
+        } else {
+            series.extend([level("rates", self.rate_accuracy), level("source", self.source_accuracy)]);
+        }
+        chart(&Chart {
+            title: title.into(),
+            x_label: format!("timesteps of {} ms", self.dt * 1e3),
+            y_label: "accuracy (%)".into(),
+            series,
+            y_range: Some((0.0, 100.0)),
+            ..Chart::default()
+        })
+    }
+}
+
+/// The largest absolute difference of outputs as rates, and the largest output of the source.
+fn largest_difference(
+    source: &SpikingSequential,
+    converted: &SpikingSequential,
+    data: &Labelled,
+) -> Result<(f64, f64)> {
+    let largest = |tensor: &Tensor| -> Result<f64> { Ok(tensor.f_abs()?.f_max()?.f_double_value(&[])?) };
+    let (mut difference, mut output) = (0.0_f64, 0.0_f64);
+    for batch in data.batches(250, source.kind()) {
+        let (images, _) = batch?;
+        let expected = source.forward_rates(&images)?;
+        difference = difference.max(largest(&converted.forward_rates(&images)?.f_sub(&expected)?)?);
+        output = output.max(largest(&expected)?);
+    }
+    Ok((difference, output))
+}
+
+/// For every layer of neurons the correlation of counted with computed rates.
+fn correlations(network: &SpikingSequential, data: &Labelled, options: ReportOptions) -> Result<Vec<Option<f64>>> {
+    let images = data.images.f_to_kind(network.kind())?;
+    let probes: Vec<Probe> = network
+        .layers()
+        .iter()
+        .filter(|layer| layer.neurons() > 0)
+        .map(|layer| Probe::spike_count(layer.name()))
+        .collect();
+    let ReportOptions { steps, memory, engine, .. } = options;
+    let simulation = Simulation { steps, probes: &probes, memory, engine };
+    let recording = simulation.run(network, Input::Constant(&images))?;
+    let mut found = Vec::new();
+    let mut activity = images.shallow_clone();
+    for (index, layer) in network.layers().iter().enumerate() {
+        activity = network.layer_rates(index, &activity, None)?;
+        if let (Parameters::Neurons(_), Some(counts)) =
+            (&layer.parameters, recording.get(&Probe::spike_count(layer.name())))
+        {
+            found.push(correlation(&activity, counts)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Pearson's; none where there is no variance.
+fn correlation(a: &Tensor, b: &Tensor) -> Result<Option<f64>> {
+    let centred = |tensor: &Tensor| -> Result<Tensor> {
+        let tensor = tensor.f_to_kind(Kind::Double)?;
+        Ok(tensor.f_sub(&tensor.f_mean(Kind::Double)?)?)
+    };
+    let (a, b) = (centred(a)?, centred(b)?);
+    let product = |a: &Tensor, b: &Tensor| -> Result<f64> { Ok(a.f_mul(b)?.f_sum(Kind::Double)?.f_double_value(&[])?) };
+    let correlation = product(&a, &b)? / (product(&a, &a)? * product(&b, &b)?).sqrt();
+    Ok(Some(correlation).filter(|correlation| correlation.is_finite()))
+}
