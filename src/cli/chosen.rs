@@ -1,21 +1,27 @@
 //! Which network and which images a command is about: options that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use tch_spiking::data::{self, DataConfig, Dataset, DatasetName};
 use tch_spiking::engine::Engine;
-use tch_spiking::pretrained;
-use tch_spiking::weights::{LoadedNetwork, load_network};
+use tch_spiking::weights::{LoadedNetwork, TensorMap, load_network, load_network_as, load_network_mapped};
+use tch_spiking::{Experiment, pretrained};
 
 use super::Console;
 
 /// Which network.
 #[derive(Debug, Args)]
 pub struct NetworkArgs {
-    /// Weights file or checkpoint, such as runs/1/best.safetensors
+    /// Weights file or checkpoint, such as runs/1/best.safetensors; of any format, see `inspect`
     #[arg(long, value_name = "FILE", conflicts_with = "pretrained")]
     weights: Option<PathBuf>,
+    /// Experiment whose network the weights are of, for a file that does not say
+    #[arg(long, value_name = "FILE.toml", requires = "weights")]
+    config: Option<PathBuf>,
+    /// Which tensor of the file is which parameter, where names, order and shapes do not tell
+    #[arg(long, value_name = "FILE.toml", requires = "config")]
+    map: Option<PathBuf>,
     /// Pretrained network [default: mnist-lif]
     #[arg(long, value_name = "NAME")]
     pretrained: Option<String>,
@@ -23,7 +29,7 @@ pub struct NetworkArgs {
 
 impl NetworkArgs {
     /// The network and what to call it.
-    pub fn load(&self, device: tch::Device) -> anyhow::Result<(String, LoadedNetwork)> {
+    pub fn load(&self, device: tch::Device, console: &Console) -> anyhow::Result<(String, LoadedNetwork)> {
         let (name, path) = match &self.weights {
             Some(path) => (path.display().to_string(), path.clone()),
             None => {
@@ -31,8 +37,33 @@ impl NetworkArgs {
                 (name.to_string(), pretrained::find(name)?)
             }
         };
-        Ok((name, load_network(&path, device)?))
+        let loaded = match &self.config {
+            Some(config) => load_as(&path, &Experiment::from_file(config)?, self.map.as_deref(), device, console)?,
+            None => load_network(&path, device)?,
+        };
+        Ok((name, loaded))
     }
+}
+
+/// The weights in `path` in the network of `experiment`; says what was matched with what where that is not plain.
+pub fn load_as(
+    path: &Path,
+    experiment: &Experiment,
+    map: Option<&Path>,
+    device: tch::Device,
+    console: &Console,
+) -> anyhow::Result<LoadedNetwork> {
+    let (spec, seed) = (&experiment.network, console.seed.unwrap_or(experiment.seed));
+    let mut loaded = match map {
+        Some(map) => load_network_mapped(path, spec, seed, device, &TensorMap::from_file(map)?)?,
+        None => load_network_as(path, spec, seed, device)?,
+    };
+    if !loaded.matching.is_plain() {
+        console.note(&loaded.matching.to_string());
+    }
+    let trained_on = experiment.data.dataset.to_possible_value().map(|dataset| dataset.get_name().to_string());
+    loaded.provenance.dataset = loaded.provenance.dataset.or(trained_on);
+    Ok(loaded)
 }
 
 /// Which images.

@@ -115,8 +115,8 @@ impl ConvertNetworkArgs {
         if self.max_to_avg_pool { converter.max_to_avg_pool() } else { converter }
     }
 
-    fn source(&self, device: tch::Device) -> anyhow::Result<(String, LoadedNetwork)> {
-        let Some(path) = &self.input else { return self.network.load(device) };
+    fn source(&self, device: tch::Device, console: &Console) -> anyhow::Result<(String, LoadedNetwork)> {
+        let Some(path) = &self.input else { return self.network.load(device, console) };
         if let (Ok(from), Ok(to)) = (path.canonicalize(), self.output.canonicalize())
             && from == to
         {
@@ -128,7 +128,7 @@ impl ConvertNetworkArgs {
 
 pub fn run(args: &ConvertNetworkArgs, console: &Console) -> anyhow::Result<()> {
     let device = device::resolve(console.device)?;
-    let (name, source) = args.source(device)?;
+    let (name, source) = args.source(device, console)?;
     console.note(&format!("source    {name}"));
     let mut converter = args.converter();
     let mut calibrated = None;

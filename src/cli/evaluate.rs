@@ -20,6 +20,7 @@ Examples:
   tch-spiking evaluate                                    the pretrained mnist-lif
   tch-spiking evaluate --pretrained fashion-lif --steps 60
   tch-spiking evaluate --weights runs/1/best.safetensors --limit 1000
+  tch-spiking evaluate --weights state.pt --config my-experiment.toml      weights of another program
   tch-spiking evaluate --confidence 2                     stop each image when its answer leads by 2
   tch-spiking evaluate --json | jq .accuracy_by_step
 
@@ -48,7 +49,7 @@ pub struct EvaluateArgs {
 
 pub fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> {
     let device = device::resolve(console.device)?;
-    let (name, loaded) = args.network.load(device)?;
+    let (name, loaded) = args.network.load(device, console)?;
     let network = &loaded.network;
     let limit = args.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let data = args.images.load(&loaded, limit, console)?;

@@ -65,7 +65,7 @@ struct Subject {
 
 pub fn run(args: &SimulateArgs, console: &Console) -> anyhow::Result<()> {
     let device = device::resolve(console.device)?;
-    let (name, loaded) = args.network.load(device)?;
+    let (name, loaded) = args.network.load(device, console)?;
     let network = &loaded.network;
     let (subjects, class_names) = match &args.image {
         Some(path) => (vec![own_image(path, args.invert, network)?], digits(network)),

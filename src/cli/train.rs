@@ -4,15 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::ProgressStyle;
 use serde_json::json;
+use tch::Device;
 use tch_spiking::Experiment;
 use tch_spiking::data::{self, Dataset, DatasetName};
 use tch_spiking::device;
 use tch_spiking::evaluate::{rate_accuracy, spiking};
 use tch_spiking::train::{LayerTime, Outcome, Precision, Profile, RunFolder, Summary, Trainer};
+use tch_spiking::weights::{load_into, load_network};
 
+use super::chosen::load_as;
 use super::train_watcher::Watcher;
 use super::{Console, Interrupted, interrupt_flag};
 
@@ -28,6 +31,7 @@ Examples:
   tch-spiking train --set data.train_images=2000 --set training.learning_rate=0.002
   tch-spiking train --config my-experiment.toml --seed 1
   tch-spiking train --resume runs/first --epochs 5     5 epochs in all
+  tch-spiking train --weights runs/first/best.safetensors --dataset fashion     go on from weights, a run of its own
 
 A run folder holds config.toml (every key there is: copy it to make an experiment of your own), metrics.jsonl,
 last.safetensors (the checkpoint), best.safetensors, learning_curve.png, and when all is done weights.safetensors
@@ -36,6 +40,12 @@ pub struct TrainArgs {
     /// Experiment file; keys that it does not set keep their defaults
     #[arg(long, value_name = "FILE.toml", conflicts_with = "resume")]
     config: Option<PathBuf>,
+    /// Start from these weights, of any format, instead of random ones; the network is the file's own or that of --config
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    weights: Option<PathBuf>,
+    /// Which tensor of the file is which parameter, where names, order and shapes do not tell
+    #[arg(long, value_name = "FILE.toml", requires = "weights", requires = "config")]
+    map: Option<PathBuf>,
     /// Which images (data.dataset)
     #[arg(long, value_enum, conflicts_with = "resume")]
     dataset: Option<DatasetName>,
@@ -86,11 +96,22 @@ pub fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
     }
 }
 
-fn start(args: &TrainArgs, console: &Console, device: tch::Device) -> anyhow::Result<(RunFolder, Trainer)> {
+fn start(args: &TrainArgs, console: &Console, device: Device) -> anyhow::Result<(RunFolder, Trainer)> {
     let mut experiment = match &args.config {
         Some(path) => Experiment::from_file(path)?,
         None => Experiment::default(),
     };
+    let own = match (&args.weights, &args.config) {
+        (Some(weights), None) => Some(load_network(weights, Device::Cpu)?),
+        _ => None,
+    };
+    if let Some(own) = &own {
+        experiment.network = own.network.spec().clone();
+        // Gains may be drawn from it, and the weights belong to them.
+        experiment.seed = own.provenance.seed;
+        let dataset = own.provenance.dataset.as_deref();
+        experiment.data.dataset = dataset.and_then(|name| DatasetName::from_str(name, true).ok()).unwrap_or_default();
+    }
     experiment.data.dataset = args.dataset.unwrap_or(experiment.data.dataset);
     experiment.data.path = args.data.clone().or(experiment.data.path);
     experiment.training.epochs = args.epochs.unwrap_or(experiment.training.epochs);
@@ -103,16 +124,18 @@ fn start(args: &TrainArgs, console: &Console, device: tch::Device) -> anyhow::Re
     // What was used, not what was asked for: "auto" may mean something else tomorrow.
     experiment.data.dataset = DatasetName::from(&data.source);
     let trainer = Trainer::new(experiment.clone(), &data, device)?;
+    if let Some(path) = &args.weights {
+        let loaded = match own {
+            Some(own) => own,
+            None => load_as(path, &experiment, args.map.as_deref(), Device::Cpu, console)?,
+        };
+        load_into(trainer.network(), &loaded.network.named_parameters().into_iter().collect())?;
+    }
     let path = args.out.clone().unwrap_or_else(|| next_free(Path::new("runs")));
     Ok((RunFolder::create(path, &experiment)?, trainer))
 }
 
-fn resume(
-    args: &TrainArgs,
-    path: &Path,
-    console: &Console,
-    device: tch::Device,
-) -> anyhow::Result<(RunFolder, Trainer)> {
+fn resume(args: &TrainArgs, path: &Path, console: &Console, device: Device) -> anyhow::Result<(RunFolder, Trainer)> {
     let folder = RunFolder::open(path)?;
     let mut experiment = folder.experiment()?;
     if let Some(seed) = console.seed.filter(|seed| *seed != experiment.seed) {

@@ -121,6 +121,24 @@ pub enum WeightsError {
     /// Tensors that are not those of the network: all that is wrong with them.
     #[error("the weights do not fit the network; nothing was loaded{}", list(.0))]
     Misfits(Vec<Misfit>),
+    /// Tensors of equal shapes, whose order and names do not tell which is which.
+    #[error("{} are of equal shapes, and neither names nor order tell which is which: {}. Say it in a file for --map:\n[map]{}",
+        .candidates.join(", "), .parameters.join(", "), map_lines(.parameters, .candidates))]
+    Ambiguous {
+        /// The parameters.
+        parameters: Vec<String>,
+        /// The tensors that fit each of them.
+        candidates: Vec<String>,
+    },
+    /// A map that makes no sense, or does not fit the network or the file.
+    #[error("map: {0}")]
+    Map(String),
+    /// A network with a layer that NengoDL's files have no place for.
+    #[error("layer {layer}: NengoDL's files hold convolutions, linear layers and neurons only; use another format")]
+    NotInNengoDl {
+        /// The layer.
+        layer: String,
+    },
     /// A file that says nothing about its network.
     #[error("the file does not say what network its {} tensors belong to{}: give the network's configuration with it{}",
         .tensors.len(), .reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default(), list(.tensors))]
@@ -208,6 +226,11 @@ fn what_instead(class: &str) -> &'static str {
     } else {
         "; if it is a module, save its weights alone: torch.save(model.state_dict(), path)"
     }
+}
+
+/// What a map looks like, with the tensors in the order in which they came.
+fn map_lines(parameters: &[String], candidates: &[String]) -> String {
+    parameters.iter().zip(candidates).map(|(parameter, tensor)| format!("\n\"{parameter}\" = \"{tensor}\"")).collect()
 }
 
 fn list<T: std::fmt::Display>(items: &[T]) -> String {

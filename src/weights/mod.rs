@@ -17,6 +17,8 @@
 //! | `convert.rs` | one format into another |
 //! | `budget.rs` | how much memory reading may take |
 //! | `assign.rs` | tensors into a network: everything checked, then copied |
+//! | `matching/`, `tensor_map.rs` | which tensor is which parameter, where the names are another program's |
+//! | `nengodl.rs`, `channels_last.rs` | arrays without names and with channels last |
 //! | `network_file.rs`, `provenance.rs` | a network with its specification and where it comes from, in one file |
 //! | `plan.rs` | what parameters a specification asks for |
 //!
@@ -25,10 +27,13 @@
 mod archive;
 mod assign;
 mod budget;
+mod channels_last;
 mod convert;
 mod elements;
 mod error;
 mod format;
+mod matching;
+mod nengodl;
 mod network_file;
 mod npy;
 mod npz;
@@ -37,6 +42,7 @@ mod plan;
 mod provenance;
 mod pytorch;
 mod safetensors;
+mod tensor_map;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -53,8 +59,13 @@ pub use assign::load_into;
 pub use convert::{Converted, OutputFormat, convert};
 pub use error::{Misfit, WeightsError};
 pub use format::Format;
-pub use network_file::{LoadedNetwork, load_network, load_network_as, network_from, save_network, save_network_with};
+pub use matching::{Match, Matching};
+pub use nengodl::nengodl_arrays;
+pub use network_file::{
+    LoadedNetwork, load_network, load_network_as, load_network_mapped, network_from, save_network, save_network_with,
+};
 pub use provenance::Provenance;
+pub use tensor_map::{Source, TensorMap};
 
 /// What tensors are called that are no parameters but the state of an optimiser: checkpoints hold them.
 pub const OPTIMIZER_PREFIX: &str = "optimizer.";

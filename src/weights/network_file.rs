@@ -8,7 +8,10 @@ use tch::{Device, Kind, Tensor};
 
 use super::assign::{check, load_into};
 use super::plan::parameter_shapes;
-use super::{OPTIMIZER_PREFIX, Provenance, TensorFile, WeightsError, in_file, provenance, read, write};
+use super::{
+    Matching, OPTIMIZER_PREFIX, Provenance, TensorFile, TensorMap, WeightsError, in_file, matching, provenance, read,
+    write,
+};
 use crate::error::{Error, Result};
 use crate::network::shape::show;
 use crate::network::{NetworkSpec, SpikingSequential};
@@ -24,6 +27,8 @@ pub struct LoadedNetwork {
     pub provenance: Provenance,
     /// The tensors of a checkpoint that are no parameters: those called `optimizer.*`.
     pub extra: BTreeMap<String, Tensor>,
+    /// Which tensor of the file became which parameter.
+    pub matching: Matching,
 }
 
 /// Saves `network` to the safetensors file `path`: its parameters, its specification (if it can be put into words: a
@@ -82,15 +87,32 @@ pub fn network_from(path: &Path, file: TensorFile, device: Device) -> Result<Loa
     let expected = parameter_shapes(&spec).map_err(fail)?;
     check(expected.iter().map(|(name, shape)| (name.as_str(), shape.clone())), &file.tensors).map_err(fail)?;
     let seed = Provenance::from_metadata(&file.metadata).map_err(fail)?.seed;
-    network_from_as(path, file, &spec, seed, device)
+    network_from_as(path, file, &spec, seed, device, None)
 }
 
 /// Builds the network `spec` from `seed` on `device`, with the weights of the file `path`, whatever that says about itself.
 ///
+/// The file may be another program's: where its names are not those of the parameters, tensors are matched by order and
+/// shape (see [`Matching`]), and biases of neurons that it knows nothing of are left as the specification has them.
+///
 /// # Errors
-/// If the file cannot be read, or its weights do not fit.
+/// If the file cannot be read, its weights do not fit, or could be matched in several ways.
 pub fn load_network_as(path: &Path, spec: &NetworkSpec, seed: u64, device: Device) -> Result<LoadedNetwork> {
-    network_from_as(path, read(path)?, spec, seed, device)
+    network_from_as(path, read(path)?, spec, seed, device, None)
+}
+
+/// The same with a map that says which tensor is which parameter.
+///
+/// # Errors
+/// As for [`load_network_as`], and if the map names what is not there.
+pub fn load_network_mapped(
+    path: &Path,
+    spec: &NetworkSpec,
+    seed: u64,
+    device: Device,
+    map: &TensorMap,
+) -> Result<LoadedNetwork> {
+    network_from_as(path, read(path)?, spec, seed, device, Some(map))
 }
 
 fn network_from_as(
@@ -99,20 +121,24 @@ fn network_from_as(
     spec: &NetworkSpec,
     seed: u64,
     device: Device,
+    map: Option<&TensorMap>,
 ) -> Result<LoadedNetwork> {
     let fail = |error| in_file("read", path, error);
-    let TensorFile { tensors, metadata, .. } = file;
+    let TensorFile { tensors, mut order, metadata } = file;
     let provenance = Provenance { seed, ..Provenance::from_metadata(&metadata).map_err(fail)? };
-    let (extra, weights): (BTreeMap<_, _>, _) =
+    let (extra, weights): (BTreeMap<_, _>, BTreeMap<_, _>) =
         tensors.into_iter().partition(|(name, _)| name.starts_with(OPTIMIZER_PREFIX));
+    order.retain(|name| weights.contains_key(name));
     let mut vs = VarStore::new(device);
     if weights.values().any(|tensor: &Tensor| tensor.kind() == Kind::Double) {
         vs.set_kind(Kind::Double);
     }
     let network = SpikingSequential::new(&vs.root(), spec, seed)?;
+    let weights = TensorFile { tensors: weights, order, metadata };
+    let (weights, matching) = matching::fit(&network, weights, map).map_err(fail)?;
     load_into(&network, &weights).map_err(|error| match error {
         Error::Weights(error) => fail(error),
         error => error,
     })?;
-    Ok(LoadedNetwork { network, vs, provenance, extra })
+    Ok(LoadedNetwork { network, vs, provenance, extra, matching })
 }

@@ -1,0 +1,124 @@
+//! The tensors of a file that may be parameters, without what other programs put around them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tch::Tensor;
+
+use super::super::{TensorFile, TensorMap};
+
+/// What wrappers call the network inside them: `DataParallel` and `torch.compile`.
+const WRAPPERS: [&str; 2] = ["module", "_orig_mod"];
+/// What the tensor is called that counts the batches a BatchNorm has seen: nothing needs it.
+const BATCH_COUNT: &str = "num_batches_tracked";
+
+/// Tensors that are still to be matched, in the order of the file.
+pub(in crate::weights) struct Candidates {
+    pub tensors: Vec<Candidate>,
+    /// What was left aside, and why.
+    pub notes: Vec<String>,
+    /// Whether the order may be that of the layers; else it is alphabetical.
+    pub ordered: bool,
+}
+
+pub(in crate::weights) struct Candidate {
+    /// The name in the file.
+    pub full: String,
+    pub tensor: Tensor,
+}
+
+impl Candidates {
+    pub(super) fn new(file: TensorFile, map: Option<&TensorMap>) -> Self {
+        let TensorFile { mut tensors, order, .. } = file;
+        let ordered = !is_alphabetical(&order, &tensors);
+        let all = order.into_iter().filter_map(|full| {
+            let tensor = tensors.remove(&full)?;
+            Some(Candidate { full, tensor })
+        });
+        let mut candidates = Self { tensors: all.collect(), notes: vec![], ordered };
+        match map.and_then(|map| map.prefix.as_deref()) {
+            Some(prefix) => candidates.leave_aside(|name| !name.starts_with(prefix), "outside the map's prefix"),
+            None => candidates.leave_training_state(),
+        }
+        for ignored in map.iter().flat_map(|map| &map.ignore) {
+            candidates.leave_aside(|name| name.starts_with(ignored), "ignored by the map");
+        }
+        let counts = |name: &str| name.rsplit('.').next() == Some(BATCH_COUNT);
+        candidates.leave_aside(counts, "not needed");
+        candidates
+    }
+
+    /// The tensors under the parameters' own names, if there is one for each: as they are called in the file, or without
+    /// what is before all of them.
+    pub(super) fn exactly<'a>(
+        &self,
+        names: impl Iterator<Item = &'a String> + Clone,
+    ) -> Option<BTreeMap<String, Tensor>> {
+        let plain = self.common_prefix();
+        let spellings: [&dyn Fn(&Candidate) -> String; 2] =
+            [&|tensor| tensor.full.clone(), &|tensor| without_wrappers(&tensor.full[plain..])];
+        spellings.into_iter().find_map(|spelling| {
+            let named: BTreeMap<_, _> =
+                self.tensors.iter().map(|tensor| (spelling(tensor), tensor.tensor.shallow_clone())).collect();
+            (named.len() == self.tensors.len() && names.clone().all(|name| named.contains_key(name))).then_some(named)
+        })
+    }
+
+    /// Gives each tensor its name without what is before all of them.
+    pub(super) fn named(&self) -> impl Iterator<Item = (String, &Candidate)> {
+        let plain = self.common_prefix();
+        self.tensors.iter().map(move |tensor| (without_wrappers(&tensor.full[plain..]), tensor))
+    }
+
+    /// Removes the tensor that the file calls `name`, with or without what is before all names.
+    pub(in crate::weights) fn remove(&mut self, name: &str) -> Option<Candidate> {
+        let plain = self.common_prefix();
+        let full = self.tensors.iter().position(|tensor| tensor.full == name);
+        let place = full.or_else(|| self.tensors.iter().position(|tensor| &tensor.full[plain..] == name))?;
+        Some(self.tensors.remove(place))
+    }
+
+    /// Leaves out what training programs keep beside the network, if anything else remains.
+    fn leave_training_state(&mut self) {
+        let of_training = |name: &str| {
+            let first = name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+            let parts = ["optimizer", "optim", "scheduler", "scaler", "ema", "swa", "rng", "callback", "hyper"];
+            name.contains('.') && parts.iter().any(|part| first.split('_').any(|word| word == *part))
+        };
+        if self.tensors.iter().any(|tensor| !of_training(&tensor.full)) {
+            self.leave_aside(of_training, "state of a training");
+        }
+    }
+
+    fn leave_aside(&mut self, condition: impl Fn(&str) -> bool, why: &str) {
+        let (aside, rest): (Vec<_>, _) =
+            std::mem::take(&mut self.tensors).into_iter().partition(|tensor| condition(&tensor.full));
+        self.tensors = rest;
+        match aside.as_slice() {
+            [] => {}
+            [one] => self.notes.push(format!("left aside ({why}): {}", one.full)),
+            [first, ..] => {
+                self.notes.push(format!("left aside ({why}): {} and {} more", first.full, aside.len() - 1));
+            }
+        }
+    }
+
+    /// How long the text is that ends in a dot and that all names begin with.
+    fn common_prefix(&self) -> usize {
+        let Some(first) = self.tensors.first() else { return 0 };
+        let dots = first.full.match_indices('.').map(|(place, _)| place + 1);
+        let shared = |end: &usize| self.tensors.iter().all(|tensor| tensor.full.starts_with(&first.full[..*end]));
+        dots.take_while(shared).last().unwrap_or(0)
+    }
+}
+
+fn without_wrappers(name: &str) -> String {
+    name.split('.').filter(|part| !WRAPPERS.contains(part)).collect::<Vec<_>>().join(".")
+}
+
+/// Whether the names are sorted among the tensors of each kind, as safetensors files from Python are.
+fn is_alphabetical(order: &[String], tensors: &BTreeMap<String, Tensor>) -> bool {
+    let kinds: BTreeSet<_> = tensors.values().map(|tensor| tensor.kind() as i32).collect();
+    let of_kind =
+        |kind| order.iter().filter(move |name| tensors.get(*name).is_some_and(|tensor| tensor.kind() as i32 == kind));
+    kinds.into_iter().all(|kind| of_kind(kind).is_sorted())
+}

@@ -1,0 +1,162 @@
+//! What a user says about which tensor is which parameter.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use tch::Tensor;
+
+use super::channels_last::ChannelsLast;
+use super::matching::Candidates;
+use super::{WeightsError, in_file};
+use crate::error::{Error, Result};
+use crate::network::SpikingSequential;
+use crate::network::shape::show;
+
+/// A map from parameters to the tensors of a file, as `--map` reads it. What it does not name is matched without it.
+///
+/// ```
+/// use tch_spiking::weights::TensorMap;
+///
+/// let map = TensorMap::from_toml(r#"
+///     prefix = "ema."                  # only tensors whose names begin so
+///     ignore = ["ema.auxiliary."]      # and of these not those
+///     [map]
+///     "conv1.weight" = "ema.stem.weight"
+///     "conv2.weight" = { from = "ema.kernel", permute = [3, 2, 0, 1] }
+///     "linear1.weight" = { from = "ema.dense", channels_last = true }   # [in, out], features in the order H, W, C
+/// "#)?;
+/// assert_eq!(map.map.len(), 3);
+/// # Ok::<(), tch_spiking::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TensorMap {
+    /// Only tensors whose names begin so are looked at.
+    pub prefix: Option<String>,
+    /// Tensors whose names begin so are not looked at.
+    pub ignore: Vec<String>,
+    /// From the name of a parameter (`conv1.weight`) to its tensor.
+    pub map: BTreeMap<String, Source>,
+}
+
+/// A tensor of the file, and how it lies there.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(from = "NameOrTable")]
+pub struct Source {
+    /// Its name.
+    pub from: String,
+    /// Its dimensions are put into this order.
+    pub permute: Option<Vec<i64>>,
+    /// It is as Keras and NengoDL have it: `[kh, kw, in, out]`, `[in, out]`, `[H, W, C]`, and behind a flattened image
+    /// features are in the order `H, W, C`.
+    pub channels_last: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a name, or { from = \"name\", permute = [1, 0] }")]
+enum NameOrTable {
+    Name(String),
+    Table(SourceTable),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceTable {
+    from: String,
+    permute: Option<Vec<i64>>,
+    #[serde(default)]
+    channels_last: bool,
+}
+
+impl From<NameOrTable> for Source {
+    fn from(value: NameOrTable) -> Self {
+        match value {
+            NameOrTable::Name(from) => Self { from, permute: None, channels_last: false },
+            NameOrTable::Table(SourceTable { from, permute, channels_last }) => Self { from, permute, channels_last },
+        }
+    }
+}
+
+impl TensorMap {
+    /// Reads a map from TOML.
+    ///
+    /// # Errors
+    /// With the place in the text.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        Ok(Self::parse(text)?)
+    }
+
+    /// Reads a map from a file.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is no map.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
+        Self::parse(&text).map_err(|error| in_file("read", path, error))
+    }
+
+    fn parse(text: &str) -> Result<Self, WeightsError> {
+        toml::from_str(text).map_err(|error| WeightsError::Map(error.to_string().trim_end().to_string()))
+    }
+
+    /// Takes the tensors that the map names out of `candidates`: parameter, tensor's name, tensor in the parameter's layout.
+    pub(super) fn apply(
+        &self,
+        network: &SpikingSequential,
+        candidates: &mut Candidates,
+    ) -> Result<Vec<(String, String, Tensor)>, WeightsError> {
+        let mut taken = Vec::new();
+        for (parameter, source) in &self.map {
+            let fail = |cause| Err(WeightsError::Map(format!("{parameter} = {}: {cause}", source.from)));
+            let Some((index, leaf, expected)) = find(network, parameter) else {
+                let known = network.named_parameters().into_iter().map(|(name, _)| name).collect();
+                return fail(format!("the network has no such parameter{}", nearest(parameter, known)));
+            };
+            let Some(found) = candidates.remove(&source.from) else {
+                let known = candidates.tensors.iter().map(|tensor| tensor.full.clone()).collect();
+                return fail(format!("no tensor of this name is left in the file{}", nearest(&source.from, known)));
+            };
+            let mut tensor = found.tensor;
+            if let Some(order) = &source.permute {
+                let mut sorted = order.clone();
+                sorted.sort_unstable();
+                if !sorted.into_iter().eq(0..tensor.dim() as i64) {
+                    let size = show(&tensor.size());
+                    return fail(format!("permute = {order:?}: expected each dimension of {size} once, from 0"));
+                }
+                tensor = tensor.f_permute(order)?;
+            }
+            if source.channels_last {
+                let layout = ChannelsLast::of(network, index, leaf, &expected);
+                if tensor.size() != layout.shape {
+                    let (there, size) = (show(&layout.shape), show(&tensor.size()));
+                    return fail(format!("channels last: expected {there}, found {size}"));
+                }
+                tensor = layout.read(&tensor)?;
+            }
+            if tensor.size() != expected {
+                return fail(format!("expected {}, found {}", show(&expected), show(&tensor.size())));
+            }
+            taken.push((parameter.clone(), found.full, tensor));
+        }
+        Ok(taken)
+    }
+}
+
+/// The layer, the last name and the shape of a parameter.
+fn find(network: &SpikingSequential, parameter: &str) -> Option<(usize, &'static str, Vec<i64>)> {
+    let (layer, leaf) = parameter.rsplit_once('.')?;
+    let index = network.layers().iter().position(|known| known.name() == layer)?;
+    let known = network.layers()[index].named_parameters();
+    known.into_iter().find(|(name, _)| *name == leaf).map(|(name, tensor)| (index, name, tensor.size()))
+}
+
+/// `; did you mean conv1.weight?`, or all names where none is near.
+fn nearest(name: &str, known: Vec<String>) -> String {
+    let distance = |other: &String| strsim::damerau_levenshtein(name, other);
+    match known.iter().min_by_key(|other| distance(other)) {
+        Some(nearest) if distance(nearest) <= name.len().max(3) / 2 => format!("; did you mean {nearest}?"),
+        _ => format!("; there are {}", known.join(", ")),
+    }
+}
