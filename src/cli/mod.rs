@@ -2,6 +2,7 @@
 
 mod chosen;
 mod console;
+mod convert;
 mod data;
 mod doctor;
 mod evaluate;
@@ -52,6 +53,7 @@ enum Command {
     Data(data::DataArgs),
     Doctor(doctor::DoctorArgs),
     Inspect(inspect::InspectArgs),
+    Convert(convert::ConvertArgs),
 }
 
 /// Options of every command.
@@ -90,6 +92,7 @@ impl Cli {
             Command::Data(args) => data::run(args, &console)?,
             Command::Doctor(args) => doctor::run(args, &console)?,
             Command::Inspect(args) => inspect::run(args, &console)?,
+            Command::Convert(args) => convert::run(args, &console)?,
         }
         console.finish()
     }
