@@ -47,7 +47,7 @@ pub enum WeightsError {
         found: u64,
     },
     /// Another format.
-    #[error("expected a safetensors file, found {found}{}", .found.hint())]
+    #[error("expected weights (safetensors, PyTorch, TorchScript or .npz), found {found}{}", .found.hint())]
     NotWeights {
         /// What it looks like.
         found: Format,
@@ -63,6 +63,43 @@ pub enum WeightsError {
     /// A header that makes no sense.
     #[error("the header is damaged ({0}); write or download the file again")]
     Header(String),
+    /// Something in it contradicts something else.
+    #[error("the file is damaged ({0}); write or download it again")]
+    Damaged(String),
+    /// More memory than a file of its size is worth.
+    #[error(
+        "reading the file takes more than {allowed} bytes of memory, twice its size and 40 MiB: it is damaged, or compressed so well that it must be stored without (numpy.savez)"
+    )]
+    Memory {
+        /// What may be taken (bytes).
+        allowed: u64,
+    },
+    /// A Python object that is no dictionary, list or tensor.
+    #[error("expected tensors by name{}, found {class}, which is not looked into{}", at(name), what_instead(class))]
+    NotTensors {
+        /// Where in the file, as the name of a tensor would be; empty for all of it.
+        name: String,
+        /// Its class, or the function that makes it.
+        class: String,
+    },
+    /// Two tensors, or two files in an archive, of the same name.
+    #[error("{name} is there twice: which one is meant?")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// A tensor that has more elements than there are in the file.
+    #[error("tensor {tensor} repeats its elements (`expand`); save a copy of it (`.contiguous()`)")]
+    Expanded {
+        /// Its name.
+        tensor: String,
+    },
+    /// The name of a file that is to be written says nothing known.
+    #[error("expected a name that ends with .safetensors or .npz; rename it, or choose a format")]
+    UnknownExtension,
+    /// A file that would be written over what it is made of.
+    #[error("this is the file that is read: give the result another name")]
+    SameFile,
     /// A tensor of a type that libtorch or this library cannot compute with.
     #[error(
         "tensor {tensor} is of type {dtype}: expected F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL; convert it"
@@ -181,6 +218,19 @@ const SHOWN: usize = 40;
 /// What a map looks like, with the tensors in the order in which they came.
 fn map_lines(parameters: &[String], candidates: &[String]) -> String {
     parameters.iter().zip(candidates).map(|(parameter, tensor)| format!("\n\"{parameter}\" = \"{tensor}\"")).collect()
+}
+
+fn at(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!(" at {name}") }
+}
+
+fn what_instead(class: &str) -> &'static str {
+    // Functions of PyTorch's own make tensors of other layouts; the rest are modules of a user.
+    if class.starts_with("torch._") || class.starts_with("torch.sparse") || class.starts_with("torch storage") {
+        "; convert it to a dense tensor of numbers"
+    } else {
+        "; if it is a module, save its weights alone: torch.save(model.state_dict(), path)"
+    }
 }
 
 fn list<T: std::fmt::Display>(items: &[T]) -> String {

@@ -13,8 +13,10 @@ pub(super) const HEAD_LENGTH: u64 = 512;
 pub enum Format {
     /// The format of this library's weights files.
     Safetensors,
-    /// What `torch.save` writes, and TorchScript: a zip archive around a pickle.
+    /// What `torch.save` writes: a zip archive around a pickle.
     PyTorch,
+    /// A program with its weights, as `torch.jit.save` writes it: a zip archive too.
+    TorchScript,
     /// What `torch.save` wrote before version 1.6, or any other Python pickle.
     Pickle,
     /// NumPy arrays in a zip archive.
@@ -39,6 +41,8 @@ pub enum Format {
 
 impl Format {
     /// The format of a file that begins with `head` (all of the file, if it is short).
+    ///
+    /// What a zip archive holds is told by its first entry here, which may not say it all.
     pub fn of(head: &[u8]) -> Self {
         let header_length = head.first_chunk().map(|length| u64::from_le_bytes(*length));
         let header_opens = head.get(HEADER_START) == Some(&b'{');
@@ -58,18 +62,35 @@ impl Format {
         signature.or_else(|| text(head)).unwrap_or(if damaged { Self::Safetensors } else { Self::Unknown })
     }
 
+    /// A short name: `safetensors`, `pytorch`, `torchscript`, `npz` ..
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Safetensors => "safetensors",
+            Self::PyTorch => "pytorch",
+            Self::TorchScript => "torchscript",
+            Self::Pickle => "pytorch-legacy",
+            Self::Npz => "npz",
+            Self::Npy => "npy",
+            Self::Hdf5 => "hdf5",
+            Self::Zip => "zip",
+            Self::Gzip => "gzip",
+            Self::Html => "html",
+            Self::GitLfsPointer => "git-lfs-pointer",
+            Self::Text => "text",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// What to do with a file of this format.
     pub(super) fn hint(self) -> &'static str {
         match self {
-            Self::PyTorch | Self::Pickle => {
-                "; convert it in Python with safetensors.torch.save_file(model.state_dict(), \"weights.safetensors\")"
-            }
-            Self::Npz | Self::Npy => "; convert it in Python with safetensors.numpy.save_file",
+            Self::Pickle => ", which torch.save did not write; save tensors with torch.save or safetensors",
+            Self::Npy => ", which has no name; save it with numpy.savez(path, name=array)",
             Self::Hdf5 => "; convert it in Python, with h5py and safetensors.numpy.save_file",
             Self::Zip | Self::Gzip => "; unpack it first",
             Self::Html => ": the download failed; download it again",
             Self::GitLfsPointer => "; fetch the file itself with `git lfs pull`",
-            Self::Safetensors | Self::Text | Self::Unknown => "",
+            Self::Safetensors | Self::PyTorch | Self::TorchScript | Self::Npz | Self::Text | Self::Unknown => "",
         }
     }
 }
@@ -79,6 +100,7 @@ impl fmt::Display for Format {
         f.write_str(match self {
             Self::Safetensors => "safetensors",
             Self::PyTorch => "a PyTorch file (.pt, .pth)",
+            Self::TorchScript => "a TorchScript file",
             Self::Pickle => "a Python pickle (such as an old PyTorch file)",
             Self::Npz => "NumPy arrays (.npz)",
             Self::Npy => "a NumPy array (.npy)",
@@ -100,7 +122,9 @@ fn zip(head: &[u8]) -> Format {
     let has = |part: &[u8]| name.windows(part.len()).any(|window| window == part);
     if name.ends_with(b".npy") {
         Format::Npz
-    } else if has(b"/data.pkl") || has(b"/constants.pkl") || has(b"/version") || has(b"/.format_version") {
+    } else if has(b"/constants.pkl") || has(b"/code/") {
+        Format::TorchScript
+    } else if has(b"/data.pkl") || has(b"/data/") || has(b"/version") || has(b"/.format_version") {
         Format::PyTorch
     } else {
         Format::Zip

@@ -1,14 +1,15 @@
 //! The safetensors format: the length of a JSON header (8 bytes), the header, the tensors' bytes one after the other.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read, Write};
 
 use ::safetensors::Dtype;
 use ::safetensors::tensor::Metadata;
 use serde_json::json;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
+use super::budget::Budget;
+use super::elements::{byte_count, dense_kind, read_tensor, write_tensor};
 use super::{TensorFile, WeightsError};
 
 /// Where the header starts (bytes).
@@ -16,9 +17,6 @@ pub(super) const HEADER_START: usize = 8;
 
 /// The largest header that is read or written (bytes): some 10,000 tensors. Parsing takes many times as much memory.
 pub(super) const MAX_HEADER: u64 = 1 << 20;
-
-/// How much is read at a time (bytes).
-const CHUNK: usize = 4 << 20;
 
 /// The name in the header that is no tensor's.
 const METADATA: &str = "__metadata__";
@@ -37,8 +35,8 @@ const DTYPES: [(Dtype, Kind); 10] = [
 ];
 
 /// Reads `file`, `length` bytes long, from its start.
-pub(super) fn read(mut file: File, length: u64) -> Result<TensorFile, WeightsError> {
-    let header = read_header(&mut file, length)?;
+pub(super) fn read(file: &mut dyn Read, length: u64, budget: &mut Budget) -> Result<TensorFile, WeightsError> {
+    let header = read_header(file, length)?;
     let mut tensors = BTreeMap::new();
     let order = header.offset_keys();
     for name in order.iter().cloned() {
@@ -48,20 +46,14 @@ pub(super) fn read(mut file: File, length: u64) -> Result<TensorFile, WeightsErr
         };
         let shape: Result<Vec<i64>, _> = info.shape.iter().map(|&size| i64::try_from(size)).collect();
         let shape = shape.map_err(|_| WeightsError::Header(format!("{name} has the shape {:?}", info.shape)))?;
-        let bytes = read_bytes(&mut file, info.data_offsets.1 - info.data_offsets.0)?;
-        let elements = match kind {
-            // A byte that is neither 0 nor 1 is no valid boolean in memory.
-            Kind::Bool => bytes.f_ne(0)?,
-            _ => bytes.f_view_dtype(kind)?,
-        };
-        tensors.insert(name, elements.f_view(shape.as_slice())?);
+        tensors.insert(name, read_tensor(file, kind, &shape, budget)?);
     }
     let metadata = header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
     Ok(TensorFile { tensors, order, metadata })
 }
 
 /// The header, checked against the file's length: its tensors cover all that follows it, without gaps or overlaps.
-fn read_header(file: &mut File, length: u64) -> Result<Metadata, WeightsError> {
+fn read_header(file: &mut dyn Read, length: u64) -> Result<Metadata, WeightsError> {
     let start = HEADER_START as u64;
     let too_short = |expected| WeightsError::Truncated { expected, found: length };
     if length <= start {
@@ -87,19 +79,6 @@ fn read_header(file: &mut File, length: u64) -> Result<Metadata, WeightsError> {
     }
 }
 
-/// The next `length` bytes, piece by piece, so that no second copy of all is ever in memory.
-fn read_bytes(file: &mut File, length: usize) -> Result<Tensor, WeightsError> {
-    let bytes = Tensor::f_empty([length as i64], (Kind::Uint8, Device::Cpu))?;
-    let mut chunk = vec![0; CHUNK.min(length)];
-    for start in (0..length).step_by(CHUNK) {
-        let chunk = &mut chunk[..CHUNK.min(length - start)];
-        file.read_exact(chunk)?;
-        let chunk = Tensor::f_from_slice(chunk)?;
-        bytes.f_narrow(0, start as i64, chunk.size()[0])?.f_copy_(&chunk)?;
-    }
-    Ok(bytes)
-}
-
 /// A file about to be written.
 pub(super) struct Layout<'a> {
     header: String,
@@ -118,12 +97,8 @@ impl<'a> Layout<'a> {
             if name == METADATA {
                 return Err(unwritable(name, "the name stands for the metadata; use another".to_string()));
             }
-            let dtype = match tensor.f_kind() {
-                Ok(kind) if !tensor.is_sparse() && !tensor.is_mkldnn() => {
-                    DTYPES.iter().find(|(_, known)| *known == kind).map(|(dtype, _)| *dtype)
-                }
-                _ => None,
-            };
+            let dtype = dense_kind(tensor)
+                .and_then(|kind| DTYPES.iter().find(|(_, known)| *known == kind).map(|(dtype, _)| *dtype));
             let dtype = dtype.ok_or_else(|| {
                 unwritable(name, format!("expected a dense tensor of numbers, got {tensor:?}; convert it"))
             })?;
@@ -157,14 +132,8 @@ impl<'a> Layout<'a> {
         file.write_all(&(self.header.len() as u64).to_le_bytes())?;
         file.write_all(self.header.as_bytes())?;
         for tensor in &self.tensors {
-            let mut bytes = vec![0; byte_count(tensor)];
-            tensor.f_copy_data_u8(&mut bytes, tensor.numel()).map_err(io::Error::other)?;
-            file.write_all(&bytes)?;
+            write_tensor(tensor, file)?;
         }
         Ok(())
     }
-}
-
-fn byte_count(tensor: &Tensor) -> usize {
-    tensor.numel() * tensor.kind().elt_size_in_bytes()
 }

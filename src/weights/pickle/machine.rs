@@ -1,0 +1,431 @@
+//! The stack machine of a pickle.
+//!
+//! Source of the operations: `Lib/pickletools.py` of Python 3. Those of protocols 0 and 1, which no version of PyTorch writes
+//! by itself, are left out.
+
+use std::collections::HashMap;
+use std::io::{BufRead, Read};
+
+use super::{Id, Object, Pickle, Storage, Value, View};
+use crate::weights::WeightsError;
+use crate::weights::budget::Budget;
+use crate::weights::elements::damage;
+
+/// What a value takes in memory with all that leads to it, vectors growing in doublings (bytes).
+const VALUE: u64 = 128;
+
+/// The longest name of a module or class that is read (bytes).
+const MAX_NAME: u64 = 1024;
+
+/// Reads one pickle from `source`, up to its end.
+///
+/// # Errors
+/// [`WeightsError::Damaged`] for what no pickle is, or for an operation that is not known.
+pub(in crate::weights) fn run(source: &mut dyn BufRead, budget: &mut Budget) -> Result<Pickle, WeightsError> {
+    let mut machine = Machine {
+        source,
+        budget,
+        values: Vec::new(),
+        storages: Vec::new(),
+        by_key: HashMap::new(),
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: HashMap::new(),
+    };
+    while machine.step()? {}
+    let root = machine.pop()?;
+    Ok(Pickle { values: machine.values, root, storages: machine.storages })
+}
+
+struct Machine<'a> {
+    source: &'a mut dyn BufRead,
+    budget: &'a mut Budget,
+    values: Vec<Value>,
+    storages: Vec<Storage>,
+    by_key: HashMap<Box<str>, usize>,
+    stack: Vec<Id>,
+    /// How high the stack was at each open mark.
+    marks: Vec<usize>,
+    memo: HashMap<u32, Id>,
+}
+
+fn damaged(cause: impl Into<String>) -> WeightsError {
+    WeightsError::Damaged(format!("in its pickle, {}", cause.into()))
+}
+
+impl Machine<'_> {
+    /// One operation; `false` at the end.
+    fn step(&mut self) -> Result<bool, WeightsError> {
+        let [operation] = self.bytes()?;
+        let value = match operation {
+            b'.' => return Ok(false),
+            // Protocol and frame: nothing to do.
+            0x80 => return self.bytes::<1>().map(|_| true),
+            0x95 => return self.bytes::<8>().map(|_| true),
+            b'(' => {
+                self.budget.take(VALUE)?;
+                self.marks.push(self.stack.len());
+                return Ok(true);
+            }
+            b'N' => Value::None,
+            0x88 => Value::Bool(true),
+            0x89 => Value::Bool(false),
+            b'J' => Value::Int(i64::from(i32::from_le_bytes(self.bytes()?))),
+            b'K' => Value::Int(i64::from(u8::from_le_bytes(self.bytes()?))),
+            b'M' => Value::Int(i64::from(u16::from_le_bytes(self.bytes()?))),
+            0x8a => self.long::<1>()?,
+            0x8b => self.long::<4>()?,
+            b'G' => Value::Float(f64::from_be_bytes(self.bytes()?)),
+            b'X' => self.text::<4>()?,
+            0x8c => self.text::<1>()?,
+            0x8d => self.text::<8>()?,
+            // Text, in Python 2.
+            b'T' => self.text::<4>()?,
+            b'U' => self.text::<1>()?,
+            b'B' => self.skipped::<4>()?,
+            b'C' => self.skipped::<1>()?,
+            0x8e | 0x96 => self.skipped::<8>()?,
+            b')' => Value::Tuple(Vec::new()),
+            b't' => Value::Tuple(self.pop_to_mark()?),
+            0x85 => Value::Tuple(self.pop_array::<1>()?.to_vec()),
+            0x86 => Value::Tuple(self.pop_array::<2>()?.to_vec()),
+            0x87 => Value::Tuple(self.pop_array::<3>()?.to_vec()),
+            b']' => Value::List(Vec::new()),
+            b'l' => Value::List(self.pop_to_mark()?),
+            b'}' => Value::Dict(Vec::new()),
+            b'd' => Value::Dict(pairs(&self.pop_to_mark()?)?),
+            0x8f => self.object("builtins.set", Vec::new())?,
+            0x91 => {
+                let items = self.pop_to_mark()?;
+                self.object("builtins.frozenset", items)?
+            }
+            b'c' => {
+                let (module, name) = (self.line()?, self.line()?);
+                Value::Global(format!("{module}.{name}").into())
+            }
+            0x93 => self.stack_global()?,
+            b'Q' => self.persistent()?,
+            b'R' => return self.reduce().map(|()| true),
+            0x81 => {
+                let [class, arguments] = self.pop_array()?;
+                self.call(class, vec![arguments])?
+            }
+            0x92 => {
+                let [class, arguments, named] = self.pop_array()?;
+                self.call(class, vec![arguments, named])?
+            }
+            _ => return self.rearrange(operation).map(|()| true),
+        };
+        self.push(value).map(|()| true)
+    }
+
+    /// Operations on values that are there.
+    fn rearrange(&mut self, operation: u8) -> Result<(), WeightsError> {
+        match operation {
+            b'0' => self.pop().map(drop),
+            b'1' => self.pop_to_mark().map(drop),
+            b'2' => self.top().and_then(|top| self.push_known(top)),
+            b'a' => self.pop().and_then(|item| self.extend(vec![item])),
+            b'e' | 0x90 => self.pop_to_mark().and_then(|items| self.extend(items)),
+            b's' => self.pop_array::<2>().and_then(|item| self.insert(&item)),
+            b'u' => self.pop_to_mark().and_then(|items| self.insert(&items)),
+            b'b' => self.build(),
+            b'q' => self.bytes::<1>().and_then(|[place]| self.memorise(u32::from(place))),
+            b'r' => self.bytes().and_then(|place| self.memorise(u32::from_le_bytes(place))),
+            // The next free place; a file of 2^32 of them is larger than memory.
+            0x94 => self.memorise(self.memo.len() as u32),
+            b'h' => self.bytes::<1>().and_then(|[place]| self.recall(u32::from(place))),
+            b'j' => self.bytes().and_then(|place| self.recall(u32::from_le_bytes(place))),
+            _ => Err(damaged(format!("operation 0x{operation:02x} is none that PyTorch writes"))),
+        }
+    }
+
+    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], WeightsError> {
+        let mut bytes = [0; N];
+        self.source.read_exact(&mut bytes).map_err(damage)?;
+        Ok(bytes)
+    }
+
+    /// A length of `N` bytes and as many bytes as it says.
+    fn counted<const N: usize>(&mut self) -> Result<Vec<u8>, WeightsError> {
+        let mut length = [0; 8];
+        length[..N].copy_from_slice(&self.bytes::<N>()?);
+        let length = u64::from_le_bytes(length);
+        // The vector grows with what there is, in doublings, and is then cut to size.
+        self.budget.take(length.saturating_mul(3))?;
+        let mut bytes = Vec::new();
+        let found = self.source.take(length).read_to_end(&mut bytes).map_err(damage)?;
+        if found as u64 == length { Ok(bytes) } else { Err(damaged("a text is cut off")) }
+    }
+
+    fn text<const N: usize>(&mut self) -> Result<Value, WeightsError> {
+        Ok(String::from_utf8(self.counted::<N>()?).map_or(Value::Bytes, |text| Value::Text(text.into())))
+    }
+
+    fn skipped<const N: usize>(&mut self) -> Result<Value, WeightsError> {
+        self.counted::<N>().map(|_| Value::Bytes)
+    }
+
+    /// An integer in two's complement.
+    fn long<const N: usize>(&mut self) -> Result<Value, WeightsError> {
+        let bytes = self.counted::<N>()?;
+        if bytes.len() > 8 {
+            return Ok(Value::Long(bytes.into()));
+        }
+        let negative = bytes.last().is_some_and(|last| last & 0x80 != 0);
+        let mut extended = [if negative { 0xff } else { 0 }; 8];
+        extended[..bytes.len()].copy_from_slice(&bytes);
+        Ok(Value::Int(i64::from_le_bytes(extended)))
+    }
+
+    fn line(&mut self) -> Result<String, WeightsError> {
+        let mut line = Vec::new();
+        self.budget.take(MAX_NAME)?;
+        self.source.take(MAX_NAME).read_until(b'\n', &mut line).map_err(damage)?;
+        match (line.pop(), String::from_utf8(line)) {
+            (Some(b'\n'), Ok(line)) => Ok(line),
+            _ => Err(damaged("the name of a class is cut off")),
+        }
+    }
+
+    fn stack_global(&mut self) -> Result<Value, WeightsError> {
+        let parts = self.pop_array::<2>()?;
+        match parts.map(|part| &self.values[part.0 as usize]) {
+            [Value::Text(module), Value::Text(name)] if (module.len() + name.len()) as u64 <= MAX_NAME => {
+                self.budget.take(MAX_NAME)?;
+                Ok(Value::Global(format!("{module}.{name}").into()))
+            }
+            _ => Err(damaged("a class has no name")),
+        }
+    }
+
+    fn push(&mut self, value: Value) -> Result<(), WeightsError> {
+        let id = self.add(value)?;
+        self.push_known(id)
+    }
+
+    fn add(&mut self, value: Value) -> Result<Id, WeightsError> {
+        let elements = match &value {
+            Value::Tuple(items) | Value::List(items) => items.len(),
+            Value::Dict(items) => 2 * items.len(),
+            _ => 0,
+        };
+        self.budget.take(VALUE + 8 * elements as u64)?;
+        let id = u32::try_from(self.values.len()).map_err(|_| damaged("there are too many values"))?;
+        self.values.push(value);
+        Ok(Id(id))
+    }
+
+    fn push_known(&mut self, id: Id) -> Result<(), WeightsError> {
+        self.budget.take(16)?;
+        self.stack.push(id);
+        Ok(())
+    }
+
+    /// How much of the stack is below the innermost mark, which nothing but [`Self::pop_to_mark`] goes below.
+    fn floor(&self) -> usize {
+        self.marks.last().copied().unwrap_or(0)
+    }
+
+    fn top(&self) -> Result<Id, WeightsError> {
+        let above = self.stack.get(self.floor()..).unwrap_or_default();
+        above.last().copied().ok_or_else(|| damaged("an operation lacks a value"))
+    }
+
+    fn pop(&mut self) -> Result<Id, WeightsError> {
+        let top = self.top()?;
+        self.stack.pop();
+        Ok(top)
+    }
+
+    /// The topmost values, in the order in which they were pushed.
+    fn pop_array<const N: usize>(&mut self) -> Result<[Id; N], WeightsError> {
+        let mut values = [Id(0); N];
+        for value in values.iter_mut().rev() {
+            *value = self.pop()?;
+        }
+        Ok(values)
+    }
+
+    fn pop_to_mark(&mut self) -> Result<Vec<Id>, WeightsError> {
+        let mark = self.marks.pop().filter(|&mark| mark <= self.stack.len());
+        mark.map(|mark| self.stack.split_off(mark)).ok_or_else(|| damaged("an operation lacks its mark"))
+    }
+
+    fn memorise(&mut self, place: u32) -> Result<(), WeightsError> {
+        let top = self.top()?;
+        self.budget.take(64)?;
+        self.memo.insert(place, top);
+        Ok(())
+    }
+
+    fn recall(&mut self, place: u32) -> Result<(), WeightsError> {
+        let id = self.memo.get(&place).copied();
+        self.push_known(id.ok_or_else(|| damaged(format!("value {place} is referred to but not there")))?)
+    }
+
+    fn top_mut(&mut self) -> Result<&mut Value, WeightsError> {
+        let top = self.top()?;
+        self.values.get_mut(top.0 as usize).ok_or_else(|| damaged("an operation lacks a value"))
+    }
+
+    /// Appends to the list on top of the stack.
+    fn extend(&mut self, items: Vec<Id>) -> Result<(), WeightsError> {
+        self.budget.take(12 * items.len() as u64)?;
+        match self.top_mut()? {
+            Value::List(list) => list.extend(items),
+            // Sets, queues ..
+            Value::Object(object) => object.parts.extend(items),
+            _ => return Err(damaged("an item is appended to what is no list")),
+        }
+        Ok(())
+    }
+
+    /// Puts keys and values into the dictionary on top of the stack.
+    fn insert(&mut self, items: &[Id]) -> Result<(), WeightsError> {
+        self.budget.take(12 * items.len() as u64)?;
+        match self.top_mut()? {
+            Value::Dict(dict) => dict.extend(pairs(items)?),
+            Value::Object(object) => object.parts.extend(items),
+            _ => return Err(damaged("an item is put into what is no dictionary")),
+        }
+        Ok(())
+    }
+
+    /// Gives attributes to what is on top of the stack.
+    fn build(&mut self) -> Result<(), WeightsError> {
+        let attributes = self.pop()?;
+        if let Value::Object(object) = self.top_mut()? {
+            object.parts.extend(object.state.replace(attributes));
+        }
+        // Attributes of a dictionary (`_metadata` of a `state_dict`) or of a tensor are no weights.
+        Ok(())
+    }
+}
+
+fn pairs(items: &[Id]) -> Result<Vec<(Id, Id)>, WeightsError> {
+    match items.as_chunks() {
+        (pairs, []) => Ok(pairs.iter().map(|&[key, value]| (key, value)).collect()),
+        _ => Err(damaged("a key lacks its value")),
+    }
+}
+
+/// Calls of the functions that files of tensors are made of.
+impl Machine<'_> {
+    fn value(&self, id: Id) -> &Value {
+        self.values.get(id.0 as usize).unwrap_or(&Value::None)
+    }
+
+    fn tuple(&self, id: Id) -> &[Id] {
+        match self.value(id) {
+            Value::Tuple(items) | Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The numbers in a tuple, if that is what it is.
+    fn numbers(&self, id: Id) -> Option<Vec<i64>> {
+        let number = |&id: &Id| if let Value::Int(number) = self.value(id) { Some(*number) } else { None };
+        matches!(self.value(id), Value::Tuple(_) | Value::List(_))
+            .then(|| self.tuple(id).iter().map(number).collect())?
+    }
+
+    fn object(&mut self, class: &str, parts: Vec<Id>) -> Result<Value, WeightsError> {
+        let class = self.add(Value::Global(class.into()))?;
+        Ok(Value::Object(Box::new(Object { class, state: None, parts })))
+    }
+
+    /// What `function` makes of the tuple of its arguments.
+    fn reduce(&mut self) -> Result<(), WeightsError> {
+        let [function, arguments] = self.pop_array()?;
+        let name = if let Value::Global(name) = self.value(function) { &**name } else { "" };
+        match (name, self.tuple(arguments)) {
+            (
+                "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor",
+                &[storage, offset, shape, strides, ..],
+            ) => {
+                let Some(view) = self.view(storage, offset, shape, strides) else {
+                    return Err(damaged("a tensor is not described as one"));
+                };
+                self.budget.take(16 * view.shape.len() as u64 + VALUE)?;
+                self.push(Value::Tensor(Box::new(view)))
+            }
+            // What is around a tensor: that it is trained, a type that TorchScript declares.
+            (
+                "torch._utils._rebuild_parameter"
+                | "torch._utils._rebuild_parameter_with_state"
+                | "torch.jit._pickle.build_tensorlist"
+                | "torch.jit._pickle.restore_type_tag",
+                &[inner, ..],
+            ) => self.push_known(inner),
+            ("collections.OrderedDict", &[items]) => {
+                let items: Vec<_> = self.tuple(items).iter().flat_map(|&item| self.tuple(item).to_vec()).collect();
+                self.budget.take(16 * items.len() as u64)?;
+                self.push(Value::Dict(pairs(&items)?))
+            }
+            _ => {
+                let made = self.call(function, vec![arguments])?;
+                self.push(made)
+            }
+        }
+    }
+
+    /// A new instance of `class`.
+    fn call(&mut self, class: Id, parts: Vec<Id>) -> Result<Value, WeightsError> {
+        self.budget.take(VALUE)?;
+        Ok(match self.value(class) {
+            Value::Global(name) if matches!(&**name, "collections.OrderedDict" | "collections.defaultdict") => {
+                Value::Dict(Vec::new())
+            }
+            _ => Value::Object(Box::new(Object { class, state: None, parts })),
+        })
+    }
+
+    fn view(&self, storage: Id, offset: Id, shape: Id, strides: Id) -> Option<View> {
+        match (self.value(storage), self.value(offset)) {
+            (&Value::Storage(storage), &Value::Int(offset)) => {
+                Some(View { storage, offset, shape: self.numbers(shape)?, strides: self.numbers(strides)? })
+            }
+            _ => None,
+        }
+    }
+
+    /// What is outside of the pickle: `("storage", type, key, device, count)`, or the class of a whole module.
+    fn persistent(&mut self) -> Result<Value, WeightsError> {
+        let id = self.pop()?;
+        let &[tag, class, key, ref rest @ ..] = self.tuple(id) else {
+            return Err(damaged("a storage is not described as one"));
+        };
+        match (self.value(tag), self.value(class), self.value(key), rest) {
+            (Value::Text(tag), Value::Global(class), _, _) if **tag == *"module" => Ok(Value::Global(class.clone())),
+            (Value::Text(tag), Value::Global(class), Value::Text(key), &[_, count, ref part @ ..])
+                if **tag == *"storage" =>
+            {
+                let Value::Int(count) = *self.value(count) else {
+                    return Err(damaged("a storage has no size"));
+                };
+                if part.iter().any(|&part| !matches!(self.value(part), Value::None)) {
+                    return Err(damaged("a storage is part of another, as PyTorch before 0.4 wrote: save it anew"));
+                }
+                let count = u64::try_from(count).map_err(|_| damaged("a storage has no size"))?;
+                let storage = Storage { key: key.clone(), class: class.clone(), count };
+                self.storage(storage)
+            }
+            _ => Err(damaged("a storage is not described as one")),
+        }
+    }
+
+    fn storage(&mut self, storage: Storage) -> Result<Value, WeightsError> {
+        if let Some(&known) = self.by_key.get(&storage.key) {
+            if self.storages[known] != storage {
+                return Err(damaged(format!("storage {} is described in two ways", storage.key)));
+            }
+            return Ok(Value::Storage(known));
+        }
+        self.budget.take(VALUE + 3 * (storage.key.len() + storage.class.len()) as u64)?;
+        let index = self.storages.len();
+        self.by_key.insert(storage.key.clone(), index);
+        self.storages.push(storage);
+        Ok(Value::Storage(index))
+    }
+}
