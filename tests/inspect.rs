@@ -65,3 +65,19 @@ fn inspect_shows_foreign_files_and_experiments_and_refuses_the_rest() {
         assert!(text.contains(expected) && text.lines().count() == 1, "{text}");
     }
 }
+
+#[test]
+fn inspect_shows_what_pytorch_and_numpy_saved() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for (name, parts) in [
+        ("checkpoint.pt", ["pytorch,", "model.conv.weight", "2x1x3x3", "Int64", "epoch", "optimizer state"]),
+        ("half.pt", ["pytorch,", "conv.weight", "2x1x3x3", "Half", "scalar", "norm.num_batches_tracked"]),
+        ("scripted.pt", ["torchscript,", "scale.mean", "2x3", "Float", "scalar", "Int64"]),
+        ("arrays_compressed.npz", ["npz,", "fortran", "2x3x2", "Double", "0x3", "Bool"]),
+    ] {
+        let text = String::from_utf8(inspect(&fixtures.join(name), &[]).stdout).unwrap();
+        parts.iter().for_each(|part| assert!(text.contains(part), "no {part} in\n{text}"));
+    }
+    let output = inspect(&fixtures.join("module.pt"), &[]);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("__main__.Net"));
+}

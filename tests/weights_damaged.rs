@@ -114,16 +114,42 @@ fn headers_that_lie_are_refused() {
     assert!(read_bytes(&file("{}", &[])).unwrap().tensors.is_empty());
 }
 
+/// An archive of one empty file.
+fn zip(name: &str) -> Vec<u8> {
+    let mut archive = rawzip::ZipArchiveWriter::new(Vec::new());
+    let (entry, config) = archive.new_file(name).start().unwrap();
+    let (entry, sizes) = config.wrap(entry).finish().unwrap();
+    entry.finish(sizes).unwrap();
+    archive.finish().unwrap()
+}
+
+#[test]
+fn archives_are_told_apart_by_all_their_names_or_the_first() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    for (name, expected) in [
+        ("archive/data.pkl", Format::PyTorch),
+        ("model/code/__torch__.py", Format::TorchScript),
+        ("arr_0.npy", Format::Npz),
+        ("readme.md", Format::Zip),
+    ] {
+        let content = zip(name);
+        assert_eq!(Format::of(&content), expected, "{name}");
+        std::fs::write(&path, &content).unwrap();
+        // Code alone is no TorchScript.
+        let by_all = if expected == Format::TorchScript { Format::Zip } else { expected };
+        assert_eq!(weights::format_of(&path).unwrap(), by_all, "{name}");
+    }
+    let error = cause(read_bytes(b"PK\x03\x04").unwrap_err());
+    assert!(matches!(error, WeightsError::Damaged(_)), "{error}");
+}
+
 #[test]
 fn other_files_are_called_what_they_are() {
-    let zip = |name: &str| [b"PK\x03\x04".as_slice(), &[0; 22], &[name.len() as u8, 0, 0, 0], name.as_bytes()].concat();
     let cases: Vec<(Vec<u8>, Format)> = vec![
-        (zip("archive/data.pkl"), Format::PyTorch),
-        (zip("model/.format_version"), Format::PyTorch),
-        (zip("arr_0.npy"), Format::Npz),
         (zip("readme.md"), Format::Zip),
-        (b"PK\x03\x04".to_vec(), Format::Zip),
-        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.".to_vec(), Format::Pickle),
+        // A pickle of a number.
+        (b"\x80\x02K\x05............".to_vec(), Format::Pickle),
         (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'".to_vec(), Format::Npy),
         (b"\x89HDF\r\n\x1a\n\x00\x00".to_vec(), Format::Hdf5),
         (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03".to_vec(), Format::Gzip),

@@ -22,9 +22,10 @@ const IN_FOLDER: [&str; 2] = ["last.safetensors", "weights.safetensors"];
   tch-spiking inspect runs/first                                    its newest checkpoint
   tch-spiking inspect pretrained/mnist-lif/weights.safetensors
   tch-spiking inspect experiment.toml                               the network before it is trained
+  tch-spiking inspect model.pt                                      what PyTorch or NumPy saved
   tch-spiking inspect weights.safetensors --json | jq .parameters")]
 pub struct InspectArgs {
-    /// Weights file, checkpoint, run folder, or experiment (.toml)
+    /// Weights file of any format, checkpoint, run folder, or experiment (.toml)
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -108,14 +109,14 @@ fn of_experiment(path: PathBuf) -> anyhow::Result<Report> {
 }
 
 fn of_weights(path: PathBuf) -> anyhow::Result<Report> {
+    let format = weights::format_of(&path)?;
     let file = weights::read(&path)?;
     let metadata = file.metadata.clone();
-    let row = |(name, tensor): (&String, &tch::Tensor)| TensorRow {
-        name: name.clone(),
-        shape: tensor.size(),
-        kind: format!("{:?}", tensor.kind()),
+    let row = |name: &String| {
+        let tensor = file.tensors.get(name)?;
+        Some(TensorRow { name: name.clone(), shape: tensor.size(), kind: format!("{:?}", tensor.kind()) })
     };
-    let tensors: Vec<_> = file.tensors.iter().map(row).collect();
+    let tensors: Vec<_> = file.order.iter().filter_map(row).collect();
     let network = match weights::network_from(&path, file, Device::Cpu) {
         Ok(loaded) => Some(of_network(&loaded.network)),
         Err(Error::Weights(WeightsError::File { cause, .. }))
@@ -126,7 +127,7 @@ fn of_weights(path: PathBuf) -> anyhow::Result<Report> {
         Err(error) => return Err(error.into()),
     };
     let format = match network {
-        None => "safetensors",
+        None => format.name(),
         Some(_) if tensors.iter().any(TensorRow::is_optimizer) => "checkpoint",
         Some(_) => "weights",
     };
@@ -252,7 +253,8 @@ fn describe(report: &Report) -> String {
         text.push('\n');
         facts.iter().for_each(|[key, value]| text += &format!("{key:<width$}  {value}\n"));
     }
-    text.trim_end().to_string()
+    // Names come from a file that may be hostile, and a terminal obeys control characters.
+    text.trim_end().replace(|letter: char| letter.is_control() && letter != '\n', "\u{fffd}")
 }
 
 fn layer_table(network: &Network) -> String {

@@ -2,6 +2,7 @@
 
 mod chosen;
 mod console;
+mod convert;
 mod convert_network;
 mod data;
 mod doctor;
@@ -53,6 +54,7 @@ enum Command {
     Data(data::DataArgs),
     Doctor(doctor::DoctorArgs),
     Inspect(inspect::InspectArgs),
+    Convert(convert::ConvertArgs),
     ConvertNetwork(convert_network::ConvertNetworkArgs),
 }
 
@@ -93,6 +95,7 @@ impl Cli {
             Command::Doctor(args) => doctor::run(args, &console)?,
             Command::Inspect(args) => inspect::run(args, &console)?,
             Command::ConvertNetwork(args) => convert_network::run(args, &console)?,
+            Command::Convert(args) => convert::run(args, &console)?,
         }
         console.finish()
     }

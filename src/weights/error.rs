@@ -215,6 +215,11 @@ pub enum Misfit {
 /// How many lines of a list a message shows.
 const SHOWN: usize = 40;
 
+/// What a map looks like, with the tensors in the order in which they came.
+fn map_lines(parameters: &[String], candidates: &[String]) -> String {
+    parameters.iter().zip(candidates).map(|(parameter, tensor)| format!("\n\"{parameter}\" = \"{tensor}\"")).collect()
+}
+
 fn at(name: &str) -> String {
     if name.is_empty() { String::new() } else { format!(" at {name}") }
 }
@@ -226,11 +231,6 @@ fn what_instead(class: &str) -> &'static str {
     } else {
         "; if it is a module, save its weights alone: torch.save(model.state_dict(), path)"
     }
-}
-
-/// What a map looks like, with the tensors in the order in which they came.
-fn map_lines(parameters: &[String], candidates: &[String]) -> String {
-    parameters.iter().zip(candidates).map(|(parameter, tensor)| format!("\n\"{parameter}\" = \"{tensor}\"")).collect()
 }
 
 fn list<T: std::fmt::Display>(items: &[T]) -> String {

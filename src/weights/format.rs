@@ -62,6 +62,25 @@ impl Format {
         signature.or_else(|| text(head)).unwrap_or(if damaged { Self::Safetensors } else { Self::Unknown })
     }
 
+    /// A short name: `safetensors`, `pytorch`, `torchscript`, `npz` ..
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Safetensors => "safetensors",
+            Self::PyTorch => "pytorch",
+            Self::TorchScript => "torchscript",
+            Self::Pickle => "pytorch-legacy",
+            Self::Npz => "npz",
+            Self::Npy => "npy",
+            Self::Hdf5 => "hdf5",
+            Self::Zip => "zip",
+            Self::Gzip => "gzip",
+            Self::Html => "html",
+            Self::GitLfsPointer => "git-lfs-pointer",
+            Self::Text => "text",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// What to do with a file of this format.
     pub(super) fn hint(self) -> &'static str {
         match self {

@@ -7,13 +7,14 @@ use serde::Deserialize;
 use tch::Tensor;
 
 use super::channels_last::ChannelsLast;
-use super::matching::Candidates;
+use super::matching::{Candidate, Candidates};
 use super::{WeightsError, in_file};
 use crate::error::{Error, Result};
 use crate::network::SpikingSequential;
 use crate::network::shape::show;
 
-/// A map from parameters to the tensors of a file, as `--map` reads it. What it does not name is matched without it.
+/// A map from parameters to the tensors of a file, as `--map` reads it. What it does not name is matched without it; the bias
+/// of a module whose weight it names goes with that.
 ///
 /// ```
 /// use tch_spiking::weights::TensorMap;
@@ -140,7 +141,32 @@ impl TensorMap {
             }
             taken.push((parameter.clone(), found.full, tensor));
         }
+        self.take_siblings(network, candidates, &mut taken);
         Ok(taken)
+    }
+
+    /// The other tensors of the modules that the map names, for the other parameters of the same layers.
+    fn take_siblings(
+        &self,
+        network: &SpikingSequential,
+        candidates: &mut Candidates,
+        taken: &mut Vec<(String, String, Tensor)>,
+    ) {
+        for (name, parameter) in network.named_parameters() {
+            let Some((layer, leaf)) = name.rsplit_once('.').filter(|_| !self.map.contains_key(&name)) else { continue };
+            let of_layer =
+                |(known, ..): &&(String, String, Tensor)| known.rsplit_once('.').is_some_and(|it| it.0 == layer);
+            let Some(module) = taken.iter().find(of_layer).and_then(|(_, full, _)| full.rsplit_once('.')) else {
+                continue;
+            };
+            let sibling = format!("{}.{leaf}", module.0);
+            let fits = |known: &&Candidate| known.full == sibling && known.tensor.size() == parameter.size();
+            if candidates.tensors.iter().any(|known| fits(&known))
+                && let Some(found) = candidates.remove(&sibling)
+            {
+                taken.push((name, found.full, found.tensor));
+            }
+        }
     }
 }
 

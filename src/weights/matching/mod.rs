@@ -14,7 +14,7 @@ use tch::Tensor;
 use super::assign::check;
 use super::{TensorFile, TensorMap, WeightsError, nengodl};
 use crate::network::SpikingSequential;
-pub(super) use candidates::Candidates;
+pub(super) use candidates::{Candidate, Candidates};
 use modules::Paired;
 pub use report::{Match, Matching};
 
