@@ -1,0 +1,197 @@
+//! Networks that `scripts/export_pytorch.py` made of PyTorch's give what PyTorch gives.
+//!
+//! The committed files of `tests/fixtures/pytorch` are compared everywhere. What runs the scripts needs a Python with torch:
+//! that of `TCH_SPIKING_PYTHON`, else of `.venv` (`scripts/setup.sh --python`); without one it says so and checks nothing.
+
+#[path = "common/command.rs"]
+mod command;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use command::{Place, assert_says};
+use tch::Device;
+use tch_spiking::network::LayerKind;
+use tch_spiking::weights;
+
+const ARCHITECTURES: [&str; 5] = ["tutorial", "normalized", "grouped", "functional", "features"];
+
+/// By how much logits of order 1 may differ from PyTorch's.
+const TOLERANCE: f64 = 1e-5;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn fixtures() -> PathBuf {
+    root().join("tests/fixtures/pytorch")
+}
+
+/// Compares the logits of `name.safetensors` in `folder` with PyTorch's, and says how many images there were.
+fn compare(folder: &Path, name: &str) -> i64 {
+    let loaded = weights::load_network(&folder.join(format!("{name}.safetensors")), Device::Cpu).unwrap();
+    let about = weights::read(&folder.join(format!("{name}.images.safetensors"))).unwrap();
+    let (images, expected) = (&about.tensors["images"], &about.tensors["logits"]);
+    let logits = loaded.network.forward_rates(images).unwrap();
+    assert_eq!(logits.size(), expected.size());
+    let largest = expected.abs().max().double_value(&[]);
+    assert!((0.1..20.0).contains(&largest), "{name}: logits of order 1 are what the tolerance is for: {largest}");
+    let difference = (&logits - expected).abs().max().double_value(&[]);
+    assert!(difference <= TOLERANCE, "{name}: {difference}");
+    println!("{name}: {} images, largest logit {largest:.2}, difference {difference:.1e}", images.size()[0]);
+    images.size()[0]
+}
+
+#[test]
+fn exported_networks_give_the_logits_of_pytorch() {
+    for name in ARCHITECTURES {
+        assert_eq!(compare(&fixtures(), name), 8);
+    }
+}
+
+#[test]
+fn the_specification_is_that_of_the_model() {
+    let load = |name: &str| {
+        weights::load_network(&fixtures().join(format!("{name}.safetensors")), Device::Cpu).unwrap().network
+    };
+    let kinds = |name| load(name).layers().iter().map(|layer| layer.kind().type_name().to_string()).collect::<Vec<_>>();
+    assert_eq!(kinds("tutorial"), ["conv2d", "relu", "max_pool", "dropout", "flatten", "linear"]);
+    assert_eq!(kinds("features"), ["linear", "batch_norm", "relu", "dropout", "linear"]);
+    let grouped = load("grouped");
+    let LayerKind::Conv2d(first) = grouped.layers()[0].kind() else { panic!("{grouped:?}") };
+    assert_eq!((first.kernel.0, first.kernel.1, first.groups, first.bias), (3, 5, 2, true));
+    assert_eq!((first.stride.0, first.stride.1, first.padding.0, first.padding.1), (2, 1, 1, 2));
+    assert_eq!(grouped.layers().last().unwrap().named_parameters().len(), 1, "a readout without bias");
+    // `same` of a kernel of 3 whose elements are 2 apart.
+    let functional = load("functional");
+    let LayerKind::Conv2d(first) = functional.layers()[0].kind() else { panic!("{functional:?}") };
+    assert_eq!((first.padding.0, first.dilation.0), (2, 2));
+}
+
+#[test]
+fn an_exported_network_is_inspected_and_converted_without_configuration() {
+    let place = Place::new();
+    for name in ["tutorial", "normalized"] {
+        std::fs::copy(fixtures().join(format!("{name}.safetensors")), place.path(name)).unwrap();
+    }
+    assert_says(
+        &place.succeed("inspect tutorial").stdout,
+        &["conv1", "5x5, stride 2", "6x12x12", "export_pytorch.py", "2,326"],
+    );
+    let evaluated = place.succeed("evaluate --weights tutorial --dataset digits --limit 20 --json").json();
+    assert_eq!(evaluated["images"], 20);
+    // BatchNorm folds into the convolutions, ReLU becomes neurons.
+    let said = place.succeed("convert-network tutorial spiking --dataset digits --limit 20 --json");
+    assert_says(&said.stderr, &["to rectified_linear", "written to spiking"]);
+    assert_says(&place.succeed("inspect spiking").stdout, &["rectified_linear"]);
+}
+
+/// A Python that can import torch, or `None` after saying that the test is skipped.
+fn python() -> Option<PathBuf> {
+    let named = std::env::var_os("TCH_SPIKING_PYTHON").map(PathBuf::from);
+    let python = named.clone().unwrap_or_else(|| root().join(".venv/bin/python"));
+    let found = Command::new(&python).args(["-c", "import torch"]).output().is_ok_and(|output| output.status.success());
+    assert!(found || named.is_none(), "TCH_SPIKING_PYTHON: {} cannot import torch", python.display());
+    if !found {
+        eprintln!("skipped: .venv has no PyTorch (scripts/setup.sh --python) and TCH_SPIKING_PYTHON is not set");
+    }
+    found.then_some(python)
+}
+
+fn run(python: &Path, arguments: &[&str], folder: &Path) -> Output {
+    Command::new(python).args(arguments).current_dir(folder).env("PYTHONPATH", fixtures()).output().unwrap()
+}
+
+fn succeed(python: &Path, arguments: &[&str], folder: &Path) -> String {
+    let output = run(python, arguments, folder);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn script(name: &str) -> String {
+    root().join("scripts").join(name).display().to_string()
+}
+
+#[test]
+fn freshly_trained_models_give_the_logits_of_pytorch_on_a_thousand_images() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let make = fixtures().join("make.py").display().to_string();
+    succeed(&python, &[&make, ".", "1000"], folder.path());
+    for name in ARCHITECTURES {
+        assert_eq!(compare(folder.path(), name), 1000);
+    }
+}
+
+#[test]
+fn a_state_dict_goes_out_and_comes_back() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let line = "import models, torch; torch.save(models.normalized().state_dict(), 'state.pt')";
+    succeed(&python, &["-c", line], folder.path());
+    let export = script("export_pytorch.py");
+    let line = ["models:normalized", "--input", "3,12,12", "--out", "net", "--weights", "state.pt", "--dataset", "mnist"];
+    let said = succeed(&python, &[&[export.as_str()], &line[..]].concat(), folder.path());
+    assert_says(&said, &["features.0.norm (BatchNorm2d)", "conv2", "8x6x6", "written to net"]);
+    let loaded = weights::load_network(&folder.path().join("net"), Device::Cpu).unwrap();
+    assert_eq!(loaded.provenance.dataset.as_deref(), Some("mnist"));
+
+    let back = format!(
+        "import sys; sys.path.insert(0, {:?})\nimport models, torch\nfrom load_in_pytorch import *\n\
+         model = models.normalized(); load_into(model, read_safetensors('net')[0])\nstate = torch.load('state.pt')\n\
+         assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())",
+        root().join("scripts")
+    );
+    succeed(&python, &["-c", &back], folder.path());
+}
+
+#[test]
+fn what_the_input_was_normalised_by_goes_into_the_first_layer() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let code = format!(
+        "import sys; sys.path.insert(0, {:?})\nfrom pathlib import Path\nimport torch\nfrom torch import nn\n\
+         from export_pytorch import export, write_safetensors\ntorch.manual_seed(0)\n\
+         mean, std = torch.tensor([0.2, 0.4]), torch.tensor([0.3, 0.5])\n\
+         for name, first in dict(conv=nn.Conv2d(2, 3, 5, bias=False), flat=nn.Sequential(nn.Flatten(), nn.Linear(50, 3))).items():\n\
+         \x20   model = nn.Sequential(first, nn.Flatten(), nn.ReLU(), nn.Linear(3, 10))\n\
+         \x20   pixels = torch.randint(256, (50, 2, 5, 5)).float()\n\
+         \x20   with torch.no_grad(): logits = model((pixels / 255 - mean.view(2, 1, 1)) / std.view(2, 1, 1))\n\
+         \x20   export(model, [2, 5, 5], Path(name + '.safetensors'), {{}}, mean.tolist(), std.tolist())\n\
+         \x20   write_safetensors(Path(name + '.images.safetensors'), dict(images=pixels, logits=logits), {{}})",
+        root().join("scripts")
+    );
+    succeed(&python, &["-c", &code], folder.path());
+    for name in ["conv", "flat"] {
+        assert_eq!(compare(folder.path(), name), 50);
+    }
+}
+
+#[test]
+fn what_cannot_be_exported_is_named_and_nothing_is_written() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let export = script("export_pytorch.py");
+    for (model, parts) in [
+        ("residual", &["error: add: ", "skip connections"][..]),
+        ("branching", &["error: second (Conv2d): it does not follow the layer before it"]),
+        ("data_dependent", &["cannot be traced", "control flow"]),
+        ("always_dropping", &["dropout: ", "use nn.Dropout"]),
+        ("gelu", &["error: 1.1 (GELU): ", "use nn.ReLU"]),
+        ("reflecting", &["error: 0 (Conv2d): padding_mode='reflect'", "pad with zeros"]),
+        ("even_same", &["0 (Conv2d)", "odd size"]),
+        ("untracked", &["1 (BatchNorm2d)", "track_running_stats=False"]),
+        ("rounding_up", &["0 (MaxPool2d)", "ceil_mode=True"]),
+        ("soft_middle", &["1 (Softmax)", "leave it out"]),
+        ("normalized", &["does not take images of [1, 28, 28]", "--input"]),
+        ("missing", &["AttributeError", "missing"]),
+    ] {
+        let factory = format!("models:{model}");
+        let output = run(&python, &[&export, &factory, "--input", "1,28,28", "--out", "net"], folder.path());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{model}: {said}");
+        assert_says(&said, parts);
+        assert!(!said.contains("Traceback"), "{said}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{model} left a file");
+    }
+}
