@@ -81,8 +81,12 @@ pub fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> {
         spikes.engine
     ));
     console.print(&by_step(&spikes.accuracy_by_step));
-    console.print(&table(&spikes.layers));
-    console.print(&format!("{:.0} spikes an image", spikes.spikes_per_image));
+    if spikes.layers.is_empty() {
+        console.print("no layer has spiking neurons, so all steps are alike: `tch-spiking convert-network` makes some");
+    } else {
+        console.print(&table(&spikes.layers));
+        console.print(&format!("{:.0} spikes an image", spikes.spikes_per_image));
+    }
     console.emit(&json!({
         "network": name,
         "dataset": data.source.name(),
