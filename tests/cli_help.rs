@@ -5,8 +5,19 @@ mod command;
 
 use command::{Place, assert_says};
 
-const COMMANDS: [&str; 10] =
-    ["", "train", "evaluate", "simulate", "inspect", "doctor", "data", "data fetch", "data verify", "data preview"];
+const COMMANDS: [&str; 11] = [
+    "",
+    "train",
+    "evaluate",
+    "simulate",
+    "inspect",
+    "export",
+    "doctor",
+    "data",
+    "data fetch",
+    "data verify",
+    "data preview",
+];
 
 /// What `command --help` prints.
 fn help(place: &Place, command: &str) -> String {
@@ -39,7 +50,7 @@ fn the_overview_names_every_command_and_exit_code() {
     let place = Place::new();
     let text = help(&place, "");
     assert_says(&text, &["TCH_SPIKING_DATA", "130 interrupted"]);
-    for command in ["train", "evaluate", "simulate", "inspect", "data", "doctor"] {
+    for command in ["train", "evaluate", "simulate", "inspect", "export", "data", "doctor"] {
         assert!(text.lines().any(|line| line.starts_with(&format!("  {command} "))), "{command}");
     }
     assert_says(&place.succeed("train -h").stdout, &["Usage: tch-spiking train", "Examples:"]);

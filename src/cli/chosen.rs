@@ -1,7 +1,8 @@
 //! Which network and which images a command is about: options that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use tch_spiking::data::{self, DataConfig, Dataset, DatasetName};
 use tch_spiking::engine::Engine;
@@ -24,14 +25,38 @@ pub struct NetworkArgs {
 impl NetworkArgs {
     /// The network and what to call it.
     pub fn load(&self, device: tch::Device) -> anyhow::Result<(String, LoadedNetwork)> {
-        let (name, path) = match &self.weights {
+        let (name, path) = self.find()?;
+        Ok((name, load_network(&path, device)?))
+    }
+
+    /// The network of the file `input`, if there is one, else the chosen one; and what to call it. It may not be the file
+    /// that `output` is about to replace.
+    pub fn source(
+        &self,
+        input: Option<&Path>,
+        output: &Path,
+        device: tch::Device,
+    ) -> anyhow::Result<(String, LoadedNetwork)> {
+        let (name, path) = match input {
+            Some(path) => (path.display().to_string(), path.to_path_buf()),
+            None => self.find()?,
+        };
+        if let (Ok(from), Ok(to)) = (path.canonicalize(), output.canonicalize())
+            && from == to
+        {
+            bail!("{} is the source itself: name another file to write", output.display());
+        }
+        Ok((name, load_network(&path, device)?))
+    }
+
+    fn find(&self) -> anyhow::Result<(String, PathBuf)> {
+        Ok(match &self.weights {
             Some(path) => (path.display().to_string(), path.clone()),
             None => {
                 let name = self.pretrained.as_deref().unwrap_or(pretrained::DEFAULT);
                 (name.to_string(), pretrained::find(name)?)
             }
-        };
-        Ok((name, load_network(&path, device)?))
+        })
     }
 }
 

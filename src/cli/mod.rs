@@ -6,6 +6,7 @@ mod convert_network;
 mod data;
 mod doctor;
 mod evaluate;
+mod export;
 mod inspect;
 mod interrupt;
 mod simulate;
@@ -54,6 +55,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Inspect(inspect::InspectArgs),
     ConvertNetwork(convert_network::ConvertNetworkArgs),
+    Export(export::ExportArgs),
 }
 
 /// Options of every command.
@@ -93,6 +95,7 @@ impl Cli {
             Command::Doctor(args) => doctor::run(args, &console)?,
             Command::Inspect(args) => inspect::run(args, &console)?,
             Command::ConvertNetwork(args) => convert_network::run(args, &console)?,
+            Command::Export(args) => export::run(args, &console)?,
         }
         console.finish()
     }
