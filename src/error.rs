@@ -46,6 +46,9 @@ pub enum Error {
     /// A network cannot be converted.
     #[error(transparent)]
     Convert(#[from] crate::convert::ConvertError),
+    /// A network cannot be written as TorchScript.
+    #[error(transparent)]
+    TorchScript(#[from] crate::torchscript::TorchScriptError),
     /// Training cannot start or go on.
     #[error(transparent)]
     Train(#[from] crate::train::TrainError),

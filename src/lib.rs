@@ -28,6 +28,7 @@
 //! | [`convert`] | analog networks to spiking ones |
 //! | [`data`] | MNIST, Fashion-MNIST, built-in digits |
 //! | [`report`] | pictures |
+//! | [`torchscript`] | networks as files that PyTorch runs |
 //! | [`pretrained`] | networks that come trained |
 //! | [`weights`] | weights files: tensors by name, and networks that describe themselves |
 
@@ -46,6 +47,7 @@ pub mod neuron;
 pub mod pretrained;
 pub mod report;
 mod synapse;
+pub mod torchscript;
 pub mod train;
 pub mod weights;
 

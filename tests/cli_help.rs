@@ -5,13 +5,15 @@ mod command;
 
 use command::{Place, assert_says};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 13] = [
     "",
     "train",
     "evaluate",
     "simulate",
     "inspect",
     "convert",
+    "convert-network",
+    "export",
     "doctor",
     "data",
     "data fetch",
@@ -50,7 +52,9 @@ fn the_overview_names_every_command_and_exit_code() {
     let place = Place::new();
     let text = help(&place, "");
     assert_says(&text, &["TCH_SPIKING_DATA", "130 interrupted"]);
-    for command in ["train", "evaluate", "simulate", "inspect", "convert", "data", "doctor"] {
+    for command in
+        ["train", "evaluate", "simulate", "inspect", "convert", "convert-network", "export", "data", "doctor"]
+    {
         assert!(text.lines().any(|line| line.starts_with(&format!("  {command} "))), "{command}");
     }
     assert_says(&place.succeed("train -h").stdout, &["Usage: tch-spiking train", "Examples:"]);

@@ -130,7 +130,8 @@ fn a_state_dict_goes_out_and_comes_back() {
     let line = "import models, torch; torch.save(models.normalized().state_dict(), 'state.pt')";
     succeed(&python, &["-c", line], folder.path());
     let export = script("export_pytorch.py");
-    let line = ["models:normalized", "--input", "3,12,12", "--out", "net", "--weights", "state.pt", "--dataset", "mnist"];
+    let line =
+        ["models:normalized", "--input", "3,12,12", "--out", "net", "--weights", "state.pt", "--dataset", "mnist"];
     let said = succeed(&python, &[&[export.as_str()], &line[..]].concat(), folder.path());
     assert_says(&said, &["features.0.norm (BatchNorm2d)", "conv2", "8x6x6", "written to net"]);
     let loaded = weights::load_network(&folder.path().join("net"), Device::Cpu).unwrap();

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use tch_spiking::data::{self, DataConfig, Dataset, DatasetName};
 use tch_spiking::engine::Engine;
@@ -17,7 +18,7 @@ pub struct NetworkArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "pretrained")]
     weights: Option<PathBuf>,
     /// Experiment whose network the weights are of, for a file that does not say
-    #[arg(long, value_name = "FILE.toml", requires = "weights")]
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "pretrained")]
     config: Option<PathBuf>,
     /// Which tensor of the file is which parameter, where names, order and shapes do not tell
     #[arg(long, value_name = "FILE.toml", requires = "config")]
@@ -30,18 +31,49 @@ pub struct NetworkArgs {
 impl NetworkArgs {
     /// The network and what to call it.
     pub fn load(&self, device: tch::Device, console: &Console) -> anyhow::Result<(String, LoadedNetwork)> {
-        let (name, path) = match &self.weights {
-            Some(path) => (path.display().to_string(), path.clone()),
-            None => {
+        self.open(self.weights.as_deref(), device, console)
+    }
+
+    /// The network of the file `input`, if there is one, else the chosen one; and what to call it. It may not be the file
+    /// that `output` is about to replace.
+    pub fn source(
+        &self,
+        input: Option<&Path>,
+        output: &Path,
+        device: tch::Device,
+        console: &Console,
+    ) -> anyhow::Result<(String, LoadedNetwork)> {
+        let chosen = input.or(self.weights.as_deref());
+        if let (Some(Ok(from)), Ok(to)) = (chosen.map(Path::canonicalize), output.canonicalize())
+            && from == to
+        {
+            bail!("{} is the source itself: name another file to write", output.display());
+        }
+        self.open(chosen, device, console)
+    }
+
+    fn open(
+        &self,
+        file: Option<&Path>,
+        device: tch::Device,
+        console: &Console,
+    ) -> anyhow::Result<(String, LoadedNetwork)> {
+        match (file, &self.config) {
+            (None, Some(_)) => bail!("--config says what network a weights file is of: give the file too"),
+            (None, None) => {
                 let name = self.pretrained.as_deref().unwrap_or(pretrained::DEFAULT);
-                (name.to_string(), pretrained::find(name)?)
+                Ok((name.to_string(), load_network(&pretrained::find(name)?, device)?))
             }
-        };
-        let loaded = match &self.config {
-            Some(config) => load_as(&path, &Experiment::from_file(config)?, self.map.as_deref(), device, console)?,
-            None => load_network(&path, device)?,
-        };
-        Ok((name, loaded))
+            (Some(path), config) => {
+                let loaded = match config {
+                    Some(config) => {
+                        load_as(path, &Experiment::from_file(config)?, self.map.as_deref(), device, console)?
+                    }
+                    None => load_network(path, device)?,
+                };
+                Ok((path.display().to_string(), loaded))
+            }
+        }
     }
 }
 

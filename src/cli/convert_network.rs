@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use indicatif::ProgressStyle;
 use serde_json::json;
 use tch_spiking::convert::{Calibration, CalibrationTarget, Change, ConversionReport, Converter, ReportOptions, Swap};
 use tch_spiking::train::labelled;
-use tch_spiking::weights::{LoadedNetwork, load_network, save_network};
+use tch_spiking::weights::{LoadedNetwork, save_network};
 use tch_spiking::{device, write_atomically};
 
 use super::Console;
@@ -116,13 +116,7 @@ impl ConvertNetworkArgs {
     }
 
     fn source(&self, device: tch::Device, console: &Console) -> anyhow::Result<(String, LoadedNetwork)> {
-        let Some(path) = &self.input else { return self.network.load(device, console) };
-        if let (Ok(from), Ok(to)) = (path.canonicalize(), self.output.canonicalize())
-            && from == to
-        {
-            bail!("{} is the source itself: name another file to write", self.output.display());
-        }
-        Ok((path.display().to_string(), load_network(path, device)?))
+        self.network.source(self.input.as_deref(), &self.output, device, console)
     }
 }
 

@@ -7,6 +7,7 @@ mod convert_network;
 mod data;
 mod doctor;
 mod evaluate;
+mod export;
 mod inspect;
 mod interrupt;
 mod simulate;
@@ -56,6 +57,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Convert(convert::ConvertArgs),
     ConvertNetwork(convert_network::ConvertNetworkArgs),
+    Export(export::ExportArgs),
 }
 
 /// Options of every command.
@@ -96,6 +98,7 @@ impl Cli {
             Command::Inspect(args) => inspect::run(args, &console)?,
             Command::ConvertNetwork(args) => convert_network::run(args, &console)?,
             Command::Convert(args) => convert::run(args, &console)?,
+            Command::Export(args) => export::run(args, &console)?,
         }
         console.finish()
     }

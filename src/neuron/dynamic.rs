@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tch::{Kind, Tensor};
 
-use super::{NeuronError, NeuronModel, Rate, rate_operation, spiking_operation};
+use super::{Formula, NeuronError, NeuronModel, Rate, StateArray, Traced, rate_operation, spiking_operation};
 use crate::error::Result;
 use crate::kernels::{self, NeuronBlock};
 
@@ -39,6 +39,11 @@ pub trait Neuron: Any + Debug + Send + Sync {
     fn gain_bias(&self, max_rate: f64, intercept: f64) -> Result<(f64, f64), NeuronError>;
     /// See [`NeuronModel::rate`].
     fn rate_at(&self, current: f64) -> Rate<f64>;
+    /// [`NeuronModel::rate`] recorded: from the current to the output and its derivative.
+    fn rate_formula(&self) -> Formula;
+    /// [`NeuronModel::step`] of `dt` seconds recorded: from the current and the state variables to the output and the state
+    /// variables.
+    fn step_formula(&self, dt: f64) -> Formula;
 
     /// The training face: `rate(gain * input + bias)`, differentiable with respect to `input` and `bias`.
     ///
@@ -140,6 +145,19 @@ impl<M: NeuronModel> Neuron for M {
     }
     fn rate_at(&self, current: f64) -> Rate<f64> {
         NeuronModel::rate(self, current)
+    }
+    fn rate_formula(&self) -> Formula {
+        Formula::record(1, |current| {
+            let rate = NeuronModel::rate(self, current[0]);
+            vec![rate.value, rate.derivative]
+        })
+    }
+    fn step_formula(&self, dt: f64) -> Formula {
+        Formula::record(1 + M::STATE.len(), |inputs| {
+            let mut state = M::State::<Traced>::from_fn(|variable| inputs[1 + variable]);
+            let output = self.step(inputs[0], &mut state, dt);
+            std::iter::once(output).chain(state.as_ref().iter().copied()).collect()
+        })
     }
     fn rate(&self, input: &Tensor, gain: &Tensor, bias: &Tensor) -> Result<Tensor> {
         NeuronModel::validate(self)?;

@@ -4,7 +4,7 @@ use half::bf16;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::dynamic::check_drive;
-use super::{Formula, Layout, NeuronModel};
+use super::{Layout, Neuron, NeuronModel};
 use crate::autograd;
 use crate::error::Result;
 use crate::kernels::{self, Drive, Stored, cuda};
@@ -162,10 +162,7 @@ fn value_and_derivative<M: NeuronModel>(
     gain: &Tensor,
     bias: &Tensor,
 ) -> Result<(Tensor, Tensor), TchError> {
-    let formula = Formula::record(1, |current| {
-        let rate = model.rate(current[0]);
-        vec![rate.value, rate.derivative]
-    });
+    let formula = model.rate_formula();
     let _without_gradient = tch::no_grad_guard();
     let current = input.detach().f_to_kind(bias.kind())?.f_mul(&gain.detach())?.f_add(&bias.detach())?;
     let mut results = formula.evaluate(&[&current])?;

@@ -4,7 +4,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::dynamic::check_drive;
 use super::rate_operation;
-use super::{Formula, Layout, NeuronError, NeuronModel, Spikes, SpikingDrive, StateArray, Traced};
+use super::{Layout, Neuron, NeuronError, NeuronModel, Spikes, SpikingDrive, StateArray};
 use crate::error::Result;
 use crate::kernels::cuda::{self, ScanTensors};
 use crate::kernels::{self, Drive, Element, Scan};
@@ -170,11 +170,7 @@ fn with_tensors<M: NeuronModel>(
     record: &[bool],
 ) -> Result<Spikes, TchError> {
     let variables = M::STATE.len();
-    let formula = Formula::record(1 + variables, |inputs| {
-        let mut state = M::State::<Traced>::from_fn(|variable| inputs[1 + variable]);
-        let output = model.step(inputs[0], &mut state, drive.dt);
-        std::iter::once(output).chain(state.as_ref().iter().copied()).collect()
-    });
+    let formula = model.step_formula(drive.dt);
     let current = drive.input.f_mul(drive.gain)?.f_add(drive.bias)?;
     let varying = drive.input.dim() == drive.bias.dim() + 2;
     let mut now: Vec<Tensor> = state.iter().map(Tensor::shallow_clone).collect();

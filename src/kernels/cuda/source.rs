@@ -7,17 +7,14 @@ use std::fmt::Write;
 
 use tch::Kind;
 
-use crate::neuron::{Formula, NeuronModel, Operation, StateArray, Traced};
+use crate::neuron::{Formula, Neuron, NeuronModel, Operation};
 
 /// The kernels of the rate. `kind` is that of input and output in memory: `BFloat16` is computed with as `float`.
 ///
 /// A thread has a neuron and goes through rows: the neighbouring thread has the neighbouring neuron, so that memory is read
 /// in whole lines. The bias gradient is summed by chunks of rows, each thread in order: the result is reproducible.
 pub(super) fn rate<M: NeuronModel>(model: &M, kind: Kind) -> Option<String> {
-    let formula = Formula::record(1, |current| {
-        let rate = model.rate(current[0]);
-        vec![rate.value, rate.derivative]
-    });
+    let formula = model.rate_formula();
     let (body, outputs) = statements(&formula, &["current".to_string()]);
     Some(format!(
         "{prelude}
@@ -69,11 +66,7 @@ extern "C" __global__ void rate_backward(const stored* input, const real* gain, 
 /// The kernel of the spiking step over time: a thread has one neuron of one image, its state in registers.
 pub(super) fn scan<M: NeuronModel>(model: &M, dt: f64, kind: Kind) -> Option<String> {
     let variables = M::STATE.len();
-    let formula = Formula::record(1 + variables, |inputs| {
-        let mut state = M::State::<Traced>::from_fn(|variable| inputs[1 + variable]);
-        let output = model.step(inputs[0], &mut state, dt);
-        std::iter::once(output).chain(state.as_ref().iter().copied()).collect()
-    });
+    let formula = model.step_formula(dt);
     let inputs = std::iter::once("current".to_string()).chain((0..variables).map(|variable| format!("s{variable}")));
     let (body, outputs) = statements(&formula, &inputs.collect::<Vec<_>>());
     let each = |line: &dyn Fn(usize) -> String| (0..variables).map(line).collect::<String>();

@@ -1,0 +1,63 @@
+//! `export`: a network as a file that other software runs.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use tch_spiking::network::Layer;
+use tch_spiking::{device, torchscript};
+
+use super::Console;
+use super::chosen::NetworkArgs;
+
+/// Write a network as a file that other software runs
+#[derive(Debug, Args)]
+#[command(
+    allow_missing_positional = true,
+    after_help = "\
+Examples:
+  tch-spiking export runs/1/best.safetensors network.pt
+  tch-spiking export --pretrained mnist-lif network.pt --format torchscript
+
+torchscript is for PyTorch, which needs nothing of tch-spiking to run it; images are scaled as the network was trained:
+  network = torch.jit.load(\"network.pt\")
+  rates   = network(images)                # batch x outputs
+  spikes  = network.simulate(images, 30)   # 30 timesteps x batch x outputs"
+)]
+pub struct ExportArgs {
+    /// Network file; or choose the network as other commands do
+    #[arg(value_name = "IN", required_unless_present = "NetworkArgs", conflicts_with = "NetworkArgs")]
+    input: Option<PathBuf>,
+    /// File to write
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    #[command(flatten)]
+    network: NetworkArgs,
+    /// What to write
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = ExportFormat::TorchScript)]
+    format: ExportFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ExportFormat {
+    #[value(name = "torchscript")]
+    TorchScript,
+}
+
+pub fn run(args: &ExportArgs, console: &Console) -> anyhow::Result<()> {
+    let device = device::resolve(console.device)?;
+    let (name, source) = args.network.source(args.input.as_deref(), &args.output, device, console)?;
+    console.note(&format!("source    {name}"));
+    match args.format {
+        ExportFormat::TorchScript => torchscript::export(&args.output, &source.network)?,
+    }
+    console.print(&format!("written to {}", args.output.display()));
+    console.emit(&json!({
+        "source": name,
+        "output": args.output,
+        "format": args.format.to_possible_value().map(|value| value.get_name().to_string()),
+        "dt": source.network.spec().dt,
+        "steps": source.network.spec().steps,
+        "layers": source.network.layers().iter().map(Layer::name).collect::<Vec<_>>(),
+    }))
+}

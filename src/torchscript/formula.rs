@@ -1,0 +1,75 @@
+//! A neuron's recorded formulas as TorchScript.
+
+use crate::neuron::{Formula, Operation};
+
+/// Statements, one an operation, that compute the first `outputs` outputs of `formula` from the variables `inputs`; and what
+/// the outputs are called. `prefix` begins the names of new variables; `constant` gives the name of a tensor of one number.
+///
+/// The operations are those of [`Formula::evaluate`]: whatever the device, the module computes what it does.
+pub(super) fn statements(
+    formula: &Formula,
+    inputs: &[String],
+    outputs: usize,
+    prefix: &str,
+    mut constant: impl FnMut(f64) -> String,
+) -> (Vec<String>, Vec<String>) {
+    let wanted = &formula.outputs()[..outputs];
+    let needed = needed(formula.operations(), wanted);
+    let mut statements = Vec::new();
+    let mut names: Vec<String> = Vec::new();
+    // Whether a step is as large as the inputs, or a single number.
+    let mut broad: Vec<bool> = Vec::new();
+    for (position, operation) in formula.operations().iter().enumerate() {
+        let (function, operands) = call(*operation);
+        broad.push(matches!(operation, Operation::Input(_)) || operands.iter().any(|&operand| broad[operand]));
+        names.push(match *operation {
+            _ if !needed[position] => String::new(),
+            Operation::Input(index) => inputs[index].clone(),
+            Operation::Constant(value) => constant(value),
+            _ => {
+                let name = format!("{prefix}{position}");
+                let operands: Vec<_> = operands.iter().map(|&operand| names[operand].as_str()).collect();
+                statements.push(format!("{name} = torch.{function}({})", operands.join(", ")));
+                name
+            }
+        });
+    }
+    let output = |&position: &usize| match broad[position] {
+        true => names[position].clone(),
+        false => format!("torch.expand_as({}, {})", names[position], inputs[0]),
+    };
+    (statements, wanted.iter().map(output).collect())
+}
+
+/// Which steps the outputs come from.
+fn needed(operations: &[Operation], outputs: &[usize]) -> Vec<bool> {
+    let mut needed = vec![false; operations.len()];
+    outputs.iter().for_each(|&output| needed[output] = true);
+    for position in (0..operations.len()).rev() {
+        if needed[position] {
+            call(operations[position]).1.into_iter().for_each(|operand| needed[operand] = true);
+        }
+    }
+    needed
+}
+
+/// The function that an operation is, and the positions of its operands; neither for inputs and constants.
+fn call(operation: Operation) -> (&'static str, Vec<usize>) {
+    match operation {
+        Operation::Input(_) | Operation::Constant(_) => ("", vec![]),
+        Operation::Add(a, b) => ("add", vec![a, b]),
+        Operation::Sub(a, b) => ("sub", vec![a, b]),
+        Operation::Mul(a, b) => ("mul", vec![a, b]),
+        Operation::Div(a, b) => ("div", vec![a, b]),
+        // Of a NaN and a number the number, as everywhere.
+        Operation::Max(a, b) => ("fmax", vec![a, b]),
+        Operation::Min(a, b) => ("fmin", vec![a, b]),
+        Operation::Greater(a, b) => ("gt", vec![a, b]),
+        Operation::Select(mask, a, b) => ("where", vec![mask, a, b]),
+        Operation::Exp(a) => ("exp", vec![a]),
+        Operation::ExpM1(a) => ("expm1", vec![a]),
+        Operation::Ln1p(a) => ("log1p", vec![a]),
+        Operation::Floor(a) => ("floor", vec![a]),
+        Operation::Abs(a) => ("abs", vec![a]),
+    }
+}

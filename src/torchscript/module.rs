@@ -1,0 +1,110 @@
+//! What a TorchScript file says of a network: its tensors, layer by layer, and its code.
+
+use tch::Tensor;
+
+use super::TorchScriptError;
+use super::program::{self, Program};
+use crate::error::Result;
+use crate::network::{Layer, LayerKind, Parameters, SpikingSequential};
+
+/// The class of the whole.
+pub(super) const CLASS: &str = "SpikingNetwork";
+
+/// Names with a meaning in TorchScript, or of another attribute of the module.
+const RESERVED: [&str; 47] = [
+    "False", "None", "True", "and", "annotate", "as", "assert", "async", "await", "break", "class", "continue", "def",
+    "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda",
+    "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with", "yield", "self", "ops", "torch", "inf",
+    "nan", "training", "dt", "steps", "forward", "simulate", "checked",
+];
+
+/// A network, ready to be written.
+pub(super) struct Module {
+    pub code: String,
+    pub parts: Vec<Part>,
+    pub dt: f64,
+    pub steps: i64,
+}
+
+/// A layer that has tensors: a submodule, its class called as itself.
+pub(super) struct Part {
+    pub name: String,
+    pub tensors: Vec<(&'static str, Tensor)>,
+}
+
+impl Module {
+    pub fn new(network: &SpikingSequential) -> Result<Self> {
+        let names = identifiers(network.layers());
+        let mut parts = Vec::new();
+        for (layer, name) in network.layers().iter().zip(&names) {
+            if let LayerKind::Custom(custom) = layer.kind() {
+                let (layer, label) = (layer.name().to_string(), custom.label.clone());
+                return Err(TorchScriptError::Custom { layer, label }.into());
+            }
+            let tensors = tensors(layer)?;
+            if !tensors.is_empty() {
+                parts.push(Part { name: name.clone(), tensors });
+            }
+        }
+        let mut code = parts.iter().map(Part::declaration).collect::<String>();
+        let layers: String = parts.iter().map(|Part { name, .. }| format!("  {name} : __torch__.{name}\n")).collect();
+        code.push_str(&format!(
+            "class {CLASS}(Module):
+  __parameters__ = []
+  __buffers__ = []
+  training : bool
+  _is_full_backward_hook : Optional[bool]
+  dt : float
+  steps : int
+{layers}{}{}{}",
+            program::checked(&network.spec().input),
+            Program::rates(network, &names).forward(),
+            Program::spikes(network, &names).simulate(),
+        ));
+        Ok(Self { code, parts, dt: network.spec().dt, steps: network.spec().steps })
+    }
+}
+
+impl Part {
+    fn declaration(&self) -> String {
+        let names: String = self.tensors.iter().map(|(name, _)| format!("\"{name}\", ")).collect();
+        let types: String = self.tensors.iter().map(|(name, _)| format!("  {name} : Tensor\n")).collect();
+        format!(
+            "class {}(Module):
+  __parameters__ = []
+  __buffers__ = [{names}]
+  training : bool
+  _is_full_backward_hook : Optional[bool]
+{types}",
+            self.name
+        )
+    }
+}
+
+/// The tensors of a layer, of the kind of its parameters.
+fn tensors(layer: &Layer) -> Result<Vec<(&'static str, Tensor)>> {
+    let mut tensors: Vec<_> =
+        layer.named_parameters().into_iter().map(|(name, tensor)| (name, tensor.shallow_clone())).collect();
+    if let Parameters::Neurons(neurons) = &layer.parameters {
+        tensors.push(("gain", neurons.gain_like(&neurons.bias)?));
+        tensors.push(("initial_voltage", neurons.initial_voltage.f_to_kind(neurons.bias.kind())?));
+    }
+    Ok(tensors)
+}
+
+/// The layers' names as identifiers, all different.
+fn identifiers(layers: &[Layer]) -> Vec<String> {
+    let mut taken = vec![CLASS.to_string()];
+    for layer in layers {
+        let mut name = layer.name().replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
+        if name.starts_with(|first: char| !first.is_ascii_alphabetic()) {
+            // An underscore in front would make it private.
+            name.insert_str(0, "layer_");
+        }
+        while RESERVED.contains(&name.as_str()) || taken.contains(&name) {
+            name.push('_');
+        }
+        taken.push(name);
+    }
+    taken.split_off(1)
+}

@@ -1,0 +1,233 @@
+//! Exported networks, loaded by libtorch itself, against the networks that they come from.
+
+use tch::nn::VarStore;
+use tch::{CModule, Device, IValue, Kind, Tensor};
+use tch_spiking::network::{
+    BatchNorm, Builder, Conv2d, Custom, Distribution, InitialVoltage, LayerKind, LayerSpec, LeakyRelu,
+};
+use tch_spiking::network::{Linear, NeuronSpec, Pool};
+use tch_spiking::neuron::{Lif, RectifiedLinear};
+use tch_spiking::{NetworkSpec, SpikingSequential, Synapse, torchscript};
+
+const STEPS: i64 = 30;
+
+struct Exported {
+    network: SpikingSequential,
+    module: CModule,
+    bytes: Vec<u8>,
+}
+
+/// With biases and statistics that are not those of a new network.
+fn export(spec: &NetworkSpec, kind: Kind) -> Exported {
+    let mut vs = VarStore::new(Device::Cpu);
+    vs.set_kind(kind);
+    let network = SpikingSequential::new(&vs.root(), spec, 3).unwrap();
+    tch::manual_seed(5);
+    tch::no_grad(|| {
+        for (name, mut tensor) in network.named_parameters() {
+            let noise = Tensor::randn(tensor.size(), (kind, Device::Cpu)) * 0.1;
+            match name.rsplit('.').next().unwrap() {
+                "running_var" => tensor.copy_(&noise.abs().g_add_scalar(0.5)),
+                "bias" | "running_mean" => tensor.copy_(&(&tensor + noise)),
+                _ => {}
+            }
+        }
+    });
+    exported(network)
+}
+
+fn exported(network: SpikingSequential) -> Exported {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("network.pt");
+    torchscript::export(&path, &network).unwrap();
+    Exported { network, module: CModule::load(&path).unwrap(), bytes: std::fs::read(&path).unwrap() }
+}
+
+impl Exported {
+    fn images(&self, count: i64, largest: f64) -> Tensor {
+        tch::manual_seed(7);
+        let shape = [&[count], self.network.spec().input.as_slice()].concat();
+        Tensor::rand(shape, (self.network.kind(), Device::Cpu)) * largest
+    }
+
+    fn simulate(&self, images: &Tensor, steps: i64) -> Tensor {
+        let arguments = [IValue::Tensor(images.shallow_clone()), IValue::Int(steps)];
+        match self.module.method_is("simulate", &arguments).unwrap() {
+            IValue::Tensor(output) => output,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Compares both faces with the network's own.
+    #[track_caller]
+    fn check(&self, largest: f64) {
+        let _without_gradient = tch::no_grad_guard();
+        let images = self.images(20, largest);
+        let rates = self.module.forward_ts(&[&images]).unwrap();
+        let expected = self.network.forward_rates(&images).unwrap();
+        let scale = expected.abs().max().double_value(&[]).max(1.0);
+        let difference = (&rates - &expected).abs().max().double_value(&[]);
+        assert_eq!((rates.size(), rates.kind()), (expected.size(), expected.kind()));
+        assert!(difference <= 1e-5 * scale, "rates differ by {difference} of {scale}");
+
+        let spikes = self.simulate(&images, STEPS);
+        let expected = self.network.simulate(&images, STEPS, &[]).unwrap().output;
+        assert_eq!((spikes.size(), spikes.kind()), (expected.size(), expected.kind()));
+        assert!(expected.abs().max().double_value(&[]) > 0.0, "no spikes");
+        let scale = expected.abs().max().double_value(&[]);
+        // A spike more or less is far larger than this.
+        let differing = (&spikes - &expected).abs().gt(1e-4 * scale).sum(Kind::Int64).int64_value(&[]);
+        let allowed = if self.network.kind() == Kind::Double { 0 } else { spikes.numel() as i64 / 10_000 };
+        assert!(differing <= allowed, "{differing} of {} values differ", spikes.numel());
+    }
+}
+
+/// In both kinds.
+#[track_caller]
+fn check(spec: &NetworkSpec, largest: f64) {
+    for kind in [Kind::Float, Kind::Double] {
+        export(spec, kind).check(largest);
+    }
+}
+
+fn lif() -> NeuronSpec {
+    NeuronSpec::new(Lif { amplitude: 0.01, ..Lif::default() }).tuned(100.0, 0.0)
+}
+
+/// The reference network with fewer channels and smaller images.
+fn small_reference() -> NetworkSpec {
+    Builder::new([1, 14, 14])
+        .layer(Conv2d::new(8, 3))
+        .layer(lif())
+        .layer(Conv2d::new(12, 3).stride(2))
+        .layer(lif())
+        .flatten()
+        .linear(10)
+        .layer(Synapse::Lowpass { tau: 0.1 })
+        .into_spec()
+}
+
+#[test]
+fn the_reference_network() {
+    check(&small_reference(), 255.0);
+}
+
+#[test]
+fn spikes_themselves() {
+    // Nothing behind the neurons, no input that varies before them, and initial voltages that differ.
+    let spec = Builder::new([30]).linear(40).layer(lif()).into_spec();
+    check(&NetworkSpec { initial_voltage: InitialVoltage::Uniform, dt: 0.002, ..spec }, 5.0);
+}
+
+#[test]
+fn rectified_linear_neurons_and_an_alpha_synapse() {
+    let neurons = || NeuronSpec::new(RectifiedLinear { amplitude: 0.01 }).tuned(Distribution::Constant(200.0), 0.0);
+    let spec = Builder::new([1, 8, 8])
+        .layer(Conv2d::new(4, 3).padding(1))
+        .layer(neurons().with_firing_rate_scale(3.0))
+        .layer(Synapse::Alpha { tau: 0.005 })
+        .flatten()
+        .linear(12)
+        .layer(neurons())
+        .layer(Synapse::Lowpass { tau: 0.0 })
+        .into_spec();
+    check(&NetworkSpec { initial_voltage: InitialVoltage::Value(0.37), ..spec }, 3.0);
+}
+
+#[test]
+fn soft_lif_with_a_firing_rate_scale() {
+    let neurons =
+        NeuronSpec::new(Lif { amplitude: 0.01, smoothing: 0.02, min_voltage: f64::NEG_INFINITY, ..Lif::default() })
+            .tuned(100.0, 0.0)
+            .with_firing_rate_scale(2.5);
+    let spec = Builder::new([20]).linear(50).layer(neurons).linear(7).layer(Synapse::Lowpass { tau: 0.02 }).into_spec();
+    check(&spec, 4.0);
+}
+
+#[test]
+fn layers_without_neurons() {
+    let conv = Conv2d { groups: 2, dilation: [2, 1].into(), bias: false, ..Conv2d::new(6, [2, 3]) };
+    let padded = Pool { padding: 1.into(), stride: Some([1, 2].into()), ..Pool::new(3) };
+    let plain = BatchNorm { affine: false, eps: 1e-3, ..BatchNorm::default() };
+    let spec = Builder::new([2, 12, 11])
+        .layer(conv)
+        .layer(BatchNorm::default())
+        .layer(LayerSpec::from(LayerKind::Relu))
+        .layer(LayerSpec::from(LayerKind::MaxPool(padded.clone())))
+        .layer(lif())
+        .layer(LayerSpec::from(LayerKind::MaxPool(Pool::new(2))))
+        .layer(LayerSpec::from(LayerKind::AvgPool(padded)))
+        .layer(plain)
+        .layer(LeakyRelu { negative_slope: 0.2 })
+        .dropout(0.3)
+        .flatten()
+        .linear(9)
+        .layer(Synapse::Lowpass { tau: 0.01 })
+        .into_spec();
+    check(&spec, 9.0);
+}
+
+#[test]
+fn what_never_changes_is_repeated() {
+    let spec = Builder::new([5]).linear(3).layer(LayerSpec::from(LayerKind::Relu)).into_spec();
+    check(&spec, 2.0);
+}
+
+#[test]
+fn every_simulation_starts_anew() {
+    let exported = export(&small_reference(), Kind::Double);
+    let images = exported.images(2, 255.0);
+    let first = exported.simulate(&images, 12);
+    assert_eq!(exported.simulate(&images, 12), first);
+    assert_eq!(exported.simulate(&images, 7), first.narrow(0, 0, 7));
+}
+
+#[test]
+fn tensors_keep_the_names_of_the_weights_file() {
+    let text = |spec: &NetworkSpec| String::from_utf8_lossy(&export(spec, Kind::Float).bytes).into_owned();
+    let code = text(&small_reference());
+    for part in
+        ["self.conv1.weight", "self.lif2.bias", "self.lif2.gain", "self.lif2.initial_voltage", "self.linear1.bias"]
+    {
+        assert!(code.contains(part), "{part}");
+    }
+
+    // Names that are none in Python.
+    let names = ["1st layer", "training", "class", "a-b", "a b", "SpikingNetwork"];
+    let spec = names.iter().fold(Builder::new([4]), |builder, name| builder.named_layer(*name, Linear::new(6)));
+    let spec = spec.layer(lif()).into_spec();
+    check(&spec, 20.0);
+    let code = text(&spec);
+    for part in ["layer_1st_layer", "training_", "class_", "a_b", "a_b_", "SpikingNetwork_"] {
+        assert!(code.contains(&format!("self.{part}.weight")), "{part}");
+    }
+}
+
+#[test]
+fn the_same_network_gives_the_same_file() {
+    let exported_once = export(&small_reference(), Kind::Float);
+    assert_eq!(export(&small_reference(), Kind::Float).bytes, exported_once.bytes);
+}
+
+#[test]
+fn what_does_not_fit_is_told() {
+    let exported = export(&small_reference(), Kind::Float);
+    let wrong = Tensor::zeros([2, 1, 28, 28], (Kind::Float, Device::Cpu));
+    let error = exported.module.forward_ts(&[&wrong]).unwrap_err().to_string();
+    assert!(error.contains("the network takes batch x 1 x 14 x 14, got [2, 1, 28, 28]"), "{error}");
+    let arguments = [IValue::Tensor(exported.images(1, 1.0)), IValue::Int(0)];
+    let error = exported.module.method_is("simulate", &arguments).unwrap_err().to_string();
+    assert!(error.contains("expected 1 timestep or more, got 0"), "{error}");
+}
+
+#[test]
+fn a_custom_layer_is_named() {
+    let vs = VarStore::new(Device::Cpu);
+    let spec = Builder::new([4]).linear(3).layer(Custom::new("double", |input| input.f_mul_scalar(2.0))).into_spec();
+    let network = SpikingSequential::new(&vs.root(), &spec, 0).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("network.pt");
+    let error = torchscript::export(&path, &network).unwrap_err().to_string();
+    assert!(error.starts_with("layer double (double) cannot be written as TorchScript"), "{error}");
+    assert!(!path.exists());
+}
