@@ -76,7 +76,6 @@ def place_of(node: fx.Node, modules: dict[str, nn.Module]) -> str:
 def trace(model: nn.Module, shape: list[int]) -> list[Layer]:
     try:
         traced = fx.symbolic_trace(model)
-        traced.graph.eliminate_dead_code()
     except Exception as error:
         raise Unsupported(f"the forward pass cannot be traced, since it depends on its input's values: {error}") from error
     try:
@@ -86,8 +85,8 @@ def trace(model: nn.Module, shape: list[int]) -> list[Layer]:
         raise Unsupported(f"the model does not take images of {shape}: {error}; correct --input") from error
     modules, layers, current = dict(traced.named_modules()), [], None
     for node in traced.graph.nodes:
-        if node.op == "placeholder" and current is None:
-            current = node
+        if node.op == "placeholder" and (current is None or not node.users):
+            current = current or node  # further arguments, if they are not used, do no harm
         elif node.op == "output":
             if node.args[0] is not current:
                 raise Unsupported("the model returns something else than its last layer gives; return one tensor, the logits")
@@ -117,6 +116,7 @@ def fold_normalization(layers: list[Layer], shape: list[int], mean: list[float],
     first = next((layer for layer in layers if layer.type not in ("flatten", "dropout")), None)
     if first is None or first.type not in ("conv2d", "linear") or first.keys.get("groups", 1) != 1:
         raise Unsupported("--mean and --std need nn.Conv2d (without groups) or nn.Linear as the first layer")
+    refuse(0 in std, "--std 0", "give what the pixels were divided by")
     refuse(any(mean) and any(first.keys.get("padding", [])), "--mean with padding in the first layer", "train with mean 0")
     channels = shape[0] if len(shape) == 3 else 1
     if not {len(mean), len(std)} <= {1, channels}:

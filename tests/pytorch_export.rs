@@ -176,6 +176,8 @@ fn what_cannot_be_exported_is_named_and_nothing_is_written() {
     let cases = [
         ("residual", &["error: add: ", "skip connections"][..]),
         ("branching", &["error: second (Conv2d): it does not follow the layer before it"]),
+        ("in_place", &["the model returns something else than its last layer gives"]),
+        ("scaling", &["truediv: ", "--mean and --std"]),
         ("data_dependent", &["cannot be traced", "control flow"]),
         ("always_dropping", &["dropout: ", "use nn.Dropout"]),
         ("gelu", &["error: 1.1 (GELU): ", "use nn.ReLU"]),
