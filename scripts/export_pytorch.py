@@ -25,7 +25,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
 from pytorch_layers import CALLS, IN_A_ROW, SOFTMAX, Layer, Unsupported, convert, refuse, unknown
 
@@ -37,12 +36,21 @@ def is_about_shape(node: fx.Node) -> bool:
     return node.target in ("size", "dim", len) or (node.target is getattr and node.args[1] == "shape")
 
 
+class Shapes(fx.Interpreter):
+    """Runs the model and notes the shape of every tensor."""
+
+    extra_traceback = False
+
+    def run_node(self, node: fx.Node) -> object:
+        result = super().run_node(node)
+        node.meta["shape"] = tuple(result.shape) if isinstance(result, Tensor) else None
+        return result
+
+
 def shape_of(node: fx.Node) -> tuple[int, ...]:
     """Of one image behind `node`."""
-    meta = node.meta.get("tensor_meta")
-    if not hasattr(meta, "shape"):
-        raise Unsupported("it gives more than one tensor; return one, the logits")
-    shape = tuple(meta.shape)
+    shape = node.meta["shape"]
+    refuse(shape is None, "more than one tensor as a result", "return one, the logits")
     refuse(shape[:1] != (2,) or len(shape) not in (2, 4), f"a tensor of shape {shape} for 2 images", "keep to images and features")
     return shape[1:]
 
@@ -68,19 +76,17 @@ def place_of(node: fx.Node, modules: dict[str, nn.Module]) -> str:
 def trace(model: nn.Module, shape: list[int]) -> list[Layer]:
     try:
         traced = fx.symbolic_trace(model)
-        traced.graph.eliminate_dead_code()
     except Exception as error:
         raise Unsupported(f"the forward pass cannot be traced, since it depends on its input's values: {error}") from error
     try:
         with torch.no_grad():
-            ShapeProp(traced).propagate(torch.zeros(2, *shape, dtype=next(model.parameters(), torch.zeros(0)).dtype))
+            Shapes(traced).run(torch.zeros(2, *shape, dtype=next(model.parameters(), torch.zeros(0)).dtype))
     except Exception as error:
-        words = str(error.__cause__ or error).splitlines()[0]
-        raise Unsupported(f"the model does not take images of {shape}: {words}; correct --input") from error
+        raise Unsupported(f"the model does not take images of {shape}: {error}; correct --input") from error
     modules, layers, current = dict(traced.named_modules()), [], None
     for node in traced.graph.nodes:
-        if node.op == "placeholder" and current is None:
-            current = node
+        if node.op == "placeholder" and (current is None or not node.users):
+            current = current or node  # further arguments, if they are not used, do no harm
         elif node.op == "output":
             if node.args[0] is not current:
                 raise Unsupported("the model returns something else than its last layer gives; return one tensor, the logits")
@@ -110,6 +116,7 @@ def fold_normalization(layers: list[Layer], shape: list[int], mean: list[float],
     first = next((layer for layer in layers if layer.type not in ("flatten", "dropout")), None)
     if first is None or first.type not in ("conv2d", "linear") or first.keys.get("groups", 1) != 1:
         raise Unsupported("--mean and --std need nn.Conv2d (without groups) or nn.Linear as the first layer")
+    refuse(0 in std, "--std 0", "give what the pixels were divided by")
     refuse(any(mean) and any(first.keys.get("padding", [])), "--mean with padding in the first layer", "train with mean 0")
     channels = shape[0] if len(shape) == 3 else 1
     if not {len(mean), len(std)} <= {1, channels}:
@@ -186,17 +193,24 @@ def export(model: nn.Module, shape: list[int], out: Path, facts: dict[str, str],
     print(f"written to {out}")
 
 
-def main() -> int:
-    numbers = lambda kind: lambda text: [kind(number) for number in text.split(",")]
+def integers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def numbers(text: str) -> list[float]:
+    return [float(number) for number in text.split(",")]
+
+
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("factory", metavar="MODULE:NAME", help="what makes the model")
-    parser.add_argument("--input", type=numbers(int), required=True, metavar="C,H,W", help="the shape of one image: 1,28,28")
+    parser.add_argument("--input", type=integers, required=True, metavar="C,H,W", help="the shape of one image: 1,28,28")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write: exported.safetensors")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="its state_dict, as torch.save wrote it")
     parser.add_argument("--dataset", choices=["mnist", "fashion"], help="what it was trained on, for evaluate")
-    parser.add_argument("--mean", type=numbers(float), metavar="M,..", help="the mean taken off pixels / 255 [0]")
-    parser.add_argument("--std", type=numbers(float), metavar="S,..", help="what they were then divided by [1]")
-    args = parser.parse_args()
+    parser.add_argument("--mean", type=numbers, metavar="M,..", help="the mean taken off pixels / 255 [0]")
+    parser.add_argument("--std", type=numbers, metavar="S,..", help="what they were then divided by [1]")
+    args = parser.parse_args(arguments)
     facts = {"source": args.factory} | ({"dataset": args.dataset} if args.dataset else {})
     try:
         export(load_model(args.factory, args.weights), args.input, args.out, facts, args.mean, args.std)

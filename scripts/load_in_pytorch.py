@@ -59,13 +59,13 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor]) -> None:
             counts[stem] += 1
             name = f"{stem}{counts[stem]}"
             if name not in layers:
-                raise SystemExit(f"error: {path}: there is no {name} in the file, only {', '.join(layers)}")
+                raise ValueError(f"{path}: there is no {name} in the file, only {', '.join(layers)}")
             missing, unexpected = module.load_state_dict(layers.pop(name), strict=False)
             missing = [key for key in missing if key != "num_batches_tracked"]
             if missing or unexpected:
-                raise SystemExit(f"error: {path}: {name} lacks {missing} and has {unexpected} too many")
+                raise ValueError(f"{path}: {name} lacks {missing} and has {unexpected} too many")
     if layers:
-        raise SystemExit(f"error: the model has no place for {', '.join(layers)}")
+        raise ValueError(f"the model has no place for {', '.join(layers)}")
 
 
 def reference_network() -> nn.Sequential:

@@ -43,9 +43,10 @@ IN_A_ROW = "only layers in a row can be exported: leave out skip connections and
 
 # What to use instead of modules, functions and operators that tch-spiking does not have, by parts of their names.
 INSTEAD = {
-    ("add", "sub", "mul", "div", "cat", "stack"): IN_A_ROW,
-    ("conv",): "use nn.Conv2d",
     ("linear", "matmul", "addmm"): "use nn.Linear",
+    ("add", "cat", "stack"): IN_A_ROW,
+    ("sub", "mul", "div"): "leave arithmetic out of forward (--mean and --std say how pixels were scaled)",
+    ("conv",): "use nn.Conv2d",
     ("mean",): "use nn.AdaptiveAvgPool2d(1) and nn.Flatten()",
     ("pool",): "use nn.AvgPool2d or nn.MaxPool2d",
     ("norm",): "use nn.BatchNorm2d or nn.BatchNorm1d, or none",

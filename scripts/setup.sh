@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh           libtorch for the processor (needs about 2 GB)
 #   scripts/setup.sh --cuda    with the CUDA libraries (needs about 5 GB; the driver is yours to install)
+#   scripts/setup.sh --python  so that .venv/bin/python can import torch, for scripts/*.py and their tests (about 4 GB)
 #
 # Run it as often as you like: it does what is missing. A libtorch of your own in LIBTORCH is checked and used instead.
 set -euo pipefail
@@ -23,13 +24,15 @@ fail() {
 }
 
 main() {
-    local want=cpu
-    case "$*" in
-        '') ;;
-        --cuda) want=cuda ;;
-        -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' scripts/setup.sh && exit ;;
-        *) printf 'usage: scripts/setup.sh [--cuda]\n' >&2 && exit 2 ;;
-    esac
+    local want=cpu python='' option
+    for option in "$@"; do
+        case $option in
+            --cuda) want=cuda ;;
+            --python) python=wanted ;;
+            -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' scripts/setup.sh && exit ;;
+            *) printf 'usage: scripts/setup.sh [--cuda] [--python]\n' >&2 && exit 2 ;;
+        esac
+    done
     check_build_tools
     if [[ -n ${LIBTORCH+set} ]]; then
         check_own_libtorch "$want"
@@ -38,6 +41,7 @@ main() {
     else
         install "$want"
     fi
+    [[ -z $python ]] || install_python
 }
 
 check_build_tools() {
@@ -126,6 +130,35 @@ PYTHON
     say "done: libtorch $(version_of libtorch)"
 }
 
+imports_torch() { .venv/bin/python -c 'import torch.fx' >/dev/null 2>&1; }
+
+# What `import torch` needs beside libtorch_cpu: the Python packages it imports, and the libraries of CUDA that its extension
+# module is linked to, also where there is no CUDA device. Compilers for CUDA (triton, half a gigabyte) are left out.
+install_python() {
+    [[ -z ${LIBTORCH+set} ]] || fail "--python completes the torch in .venv, but LIBTORCH is set: unset it, or use a Python of your own"
+    if imports_torch; then
+        say "nothing to do: .venv/bin/python imports torch"
+        return
+    fi
+    say "completing torch in $PWD/.venv, so that Python can import it"
+    local requirement
+    local -a needed=()
+    while IFS= read -r requirement; do needed+=("$requirement"); done < <(.venv/bin/python - <<'PYTHON'
+import importlib.metadata, re, sys
+for requirement in importlib.metadata.requires("torch") or []:
+    specifier, _, marker = (part.strip() for part in requirement.partition(";"))
+    if "extra ==" in marker or re.match(r"triton|cuda-bindings|setuptools", specifier):
+        continue
+    if "Linux" in marker and sys.platform != "linux":
+        continue
+    print(re.sub(r"^cuda-toolkit\[.*\]", "cuda-toolkit[cublas,cudart,cufft,cufile,cupti,curand,cusparse,nvjitlink]", specifier))
+PYTHON
+    )
+    pip_install "${needed[@]}"
+    imports_torch || fail "Python still cannot import torch; .venv/bin/python -c 'import torch' says why"
+    say "done: .venv/bin/python imports torch"
+}
+
 # A Python environment in .venv with a pip that works.
 make_environment() {
     local python
@@ -174,7 +207,7 @@ pip_install() {
     .venv/bin/python -m pip --disable-pip-version-check --no-input install --no-warn-conflicts "$@" || fail \
         "pip could not install $* (its own words are above). What to look at:" \
         "- the network: can this machine reach PyPI? (a proxy goes into HTTPS_PROXY, a mirror into pip's configuration)" \
-        "- the disk: $(df -Pk . | awk 'NR == 2 { printf "%.1f", $4 / 1e6 }') GB are free here; 2 GB are needed, with --cuda 5 GB, half as much again in ${TMPDIR:-/tmp}" \
+        "- the disk: $(df -Pk . | awk 'NR == 2 { printf "%.1f", $4 / 1e6 }') GB are free here; 2 GB are needed, with --python 4 GB, with --cuda 5 GB, half as much again in ${TMPDIR:-/tmp}" \
         "Then run scripts/setup.sh again; or set LIBTORCH to a libtorch $series that you have"
 }
 
