@@ -38,7 +38,7 @@ linear layer before it; dropout goes. Spikes come the closer to the rates the mo
 )]
 pub struct ConvertNetworkArgs {
     /// Network file; or choose the network as other commands do
-    #[arg(value_name = "IN", required_unless_present = "NetworkArgs", conflicts_with = "NetworkArgs")]
+    #[arg(value_name = "IN", required_unless_present_any = ["weights", "pretrained"], conflicts_with_all = ["weights", "pretrained"])]
     input: Option<PathBuf>,
     /// File to write (safetensors)
     #[arg(value_name = "OUT")]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use tch_spiking::network::Layer;
-use tch_spiking::{device, torchscript};
+use tch_spiking::{device, torchscript, weights};
 
 use super::Console;
 use super::chosen::NetworkArgs;
@@ -18,15 +18,19 @@ use super::chosen::NetworkArgs;
 Examples:
   tch-spiking export runs/1/best.safetensors network.pt
   tch-spiking export --pretrained mnist-lif network.pt --format torchscript
+  tch-spiking export --pretrained mnist-lif params.npz --format nengodl
 
 torchscript is for PyTorch, which needs nothing of tch-spiking to run it; images are scaled as the network was trained:
   network = torch.jit.load(\"network.pt\")
   rates   = network(images)                # batch x outputs
-  spikes  = network.simulate(images, 30)   # 30 timesteps x batch x outputs"
+  spikes  = network.simulate(images, 30)   # 30 timesteps x batch x outputs
+
+nengodl is the arrays without names that NengoDL's load_params takes, for the same network built there; `evaluate --weights
+params.npz --config experiment.toml` reads them again."
 )]
 pub struct ExportArgs {
     /// Network file; or choose the network as other commands do
-    #[arg(value_name = "IN", required_unless_present = "NetworkArgs", conflicts_with = "NetworkArgs")]
+    #[arg(value_name = "IN", required_unless_present_any = ["weights", "pretrained"], conflicts_with_all = ["weights", "pretrained"])]
     input: Option<PathBuf>,
     /// File to write
     #[arg(value_name = "OUT")]
@@ -42,6 +46,8 @@ pub struct ExportArgs {
 enum ExportFormat {
     #[value(name = "torchscript")]
     TorchScript,
+    #[value(name = "nengodl")]
+    NengoDl,
 }
 
 pub fn run(args: &ExportArgs, console: &Console) -> anyhow::Result<()> {
@@ -50,6 +56,7 @@ pub fn run(args: &ExportArgs, console: &Console) -> anyhow::Result<()> {
     console.note(&format!("source    {name}"));
     match args.format {
         ExportFormat::TorchScript => torchscript::export(&args.output, &source.network)?,
+        ExportFormat::NengoDl => weights::write_npz(&args.output, &weights::nengodl_arrays(&source.network)?, true)?,
     }
     console.print(&format!("written to {}", args.output.display()));
     console.emit(&json!({

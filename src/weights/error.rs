@@ -140,7 +140,7 @@ pub enum WeightsError {
         layer: String,
     },
     /// A file that says nothing about its network.
-    #[error("the file does not say what network its {} tensors belong to{}: give the network's configuration with it{}",
+    #[error("the file does not say what network its {} tensors belong to{}: give the network's configuration with it (--config experiment.toml){}",
         .tensors.len(), .reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default(), list(.tensors))]
     NoSpecification {
         /// What the file says about that, if anything.
