@@ -30,9 +30,9 @@ pub(super) fn read_archive<R: Read + Seek>(
     let pickled = pickled.ok_or_else(|| missing("data.pkl"))?;
     let folder = pickled.name.trim_end_matches("data.pkl");
     if let Some(entry) = archive.entry(&format!("{folder}byteorder")) {
-        let mut order = [0; 6];
-        archive.read(entry)?.read_exact(&mut order).map_err(damage)?;
-        if order != *b"little" {
+        let mut order = Vec::new();
+        archive.read(entry)?.take(6).read_to_end(&mut order).map_err(damage)?;
+        if order != b"little" {
             return Err(big_endian());
         }
     }

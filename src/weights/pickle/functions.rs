@@ -1,6 +1,6 @@
 //! The functions that files of tensors are made of; of any other, a pickle's machine keeps only the name.
 
-use super::machine::{Machine, VALUE, damaged, pairs};
+use super::machine::{Machine, VALUE, damaged};
 use super::{Id, Object, Storage, Value, View};
 use crate::weights::WeightsError;
 
@@ -52,9 +52,10 @@ impl Machine<'_> {
                 &[inner, ..],
             ) => self.push_known(inner),
             ("collections.OrderedDict", &[items]) => {
-                let items: Vec<_> = self.tuple(items).iter().flat_map(|&item| self.tuple(item).to_vec()).collect();
-                self.budget.take(16 * items.len() as u64)?;
-                self.push(Value::Dict(pairs(&items)?))
+                self.budget.take(16 * self.tuple(items).len() as u64)?;
+                let pair = |&item: &Id| <[Id; 2]>::try_from(self.tuple(item)).ok().map(|[key, value]| (key, value));
+                let items: Option<_> = self.tuple(items).iter().map(pair).collect();
+                self.push(Value::Dict(items.ok_or_else(|| damaged("a key lacks its value"))?))
             }
             _ => {
                 let made = self.call(function, vec![arguments])?;

@@ -314,7 +314,7 @@ impl Machine<'_> {
     }
 }
 
-pub(super) fn pairs(items: &[Id]) -> Result<Vec<(Id, Id)>, WeightsError> {
+fn pairs(items: &[Id]) -> Result<Vec<(Id, Id)>, WeightsError> {
     match items.as_chunks() {
         (pairs, []) => Ok(pairs.iter().map(|&[key, value]| (key, value)).collect()),
         _ => Err(damaged("a key lacks its value")),
