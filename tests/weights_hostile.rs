@@ -162,14 +162,32 @@ fn pickles_made_to_exhaust_are_refused() {
     );
     refused(&[b"\x80\x02".to_vec(), b"(".repeat(1_000_000), b".".to_vec()].concat(), "memory");
     refused(&[b"\x80\x02".to_vec(), b"N".repeat(1_000_000), b".".to_vec()].concat(), "memory");
-    refused(b"\x80\x02X\xff\xff\xff\xff.", "memory");
-    refused(b"\x80\x02\x8d\xff\xff\xff\xff\xff\xff\xff\xff.", "memory");
+    refused(b"\x80\x02X\xff\xff\xff\xff.", "cut off");
+    refused(b"\x80\x02\x8d\xff\xff\xff\xff\xff\xff\xff\xff.", "cut off");
     refused(b"\x80\x02h\x07.", "referred to but not there");
     refused(b"\x80\x02.", "lacks a value");
     refused(b"\x80\x02(}u0.", "lacks a value");
     refused(b"\x80\x02I5\n.", "0x49");
     refused(b"\x80\x02cos\nsystem\nU\x04true\x85R.", "os.system");
     refused(b"\x80\x02K\x05.", "found int");
+    refused(b"\x80\x02ccollections\nOrderedDict\n(](K\x01etR.", "a key lacks its value");
+}
+
+#[test]
+fn big_endian_archives_are_refused() {
+    let read = |order: &[u8]| {
+        let mut archive = rawzip::ZipArchiveWriter::new(Vec::new());
+        for (name, content) in [("a/data.pkl", b"\x80\x02}.".as_slice()), ("a/byteorder", order)] {
+            let (mut entry, config) = archive.new_file(name).start().unwrap();
+            let mut writer = config.wrap(&mut entry);
+            writer.write_all(content).unwrap();
+            let (_, sizes) = writer.finish().unwrap();
+            entry.finish(sizes).unwrap();
+        }
+        weights::read_from(Cursor::new(archive.finish().unwrap()))
+    };
+    assert!(read(b"little").unwrap().tensors.is_empty());
+    assert!(read(b"big").unwrap_err().to_string().contains("little-endian"));
 }
 
 /// The most virtual memory that this process has ever had (bytes).

@@ -95,15 +95,6 @@ impl<R: Read + Seek> Archive<R> {
             ))),
         }
     }
-
-    /// The whole content of a small `entry`.
-    pub(super) fn read_whole(&self, entry: &Entry, budget: &mut Budget) -> Result<Vec<u8>, WeightsError> {
-        // A vector grows in doublings.
-        budget.take(entry.size.saturating_mul(2))?;
-        let mut content = Vec::new();
-        self.read(entry)?.take(entry.size.saturating_add(1)).read_to_end(&mut content).map_err(damage)?;
-        Ok(content)
-    }
 }
 
 /// What `rawzip` reads from: sought anew each time.

@@ -10,6 +10,9 @@ use super::budget::Budget;
 /// How much is read at a time (bytes).
 const CHUNK: usize = 4 << 20;
 
+/// What a tensor takes in memory beside its elements and its name (bytes).
+pub(super) const TENSOR: u64 = 1024;
+
 /// More dimensions than any tensor has; NumPy's limit.
 const MAX_DIMENSIONS: usize = 64;
 
@@ -31,7 +34,7 @@ pub(super) fn read_tensor(
     let count = element_count(shape)
         .ok_or_else(|| WeightsError::Damaged(format!("a tensor of the shape {shape:?} is none that can be")))?;
     let length = count * kind.elt_size_in_bytes() as u64;
-    budget.take(length)?;
+    budget.take(length.saturating_add(TENSOR))?;
     let bytes = read_bytes(source, length as usize)?;
     let elements = match kind {
         // A byte that is neither 0 nor 1 is no valid boolean in memory.

@@ -4,7 +4,7 @@
 //! is executed: not the pickle ([`pickle`](super::pickle)), nor the code in a TorchScript archive, which is not even read.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 
 use tch::{Device, Tensor};
 
@@ -30,13 +30,16 @@ pub(super) fn read_archive<R: Read + Seek>(
     let pickled = pickled.ok_or_else(|| missing("data.pkl"))?;
     let folder = pickled.name.trim_end_matches("data.pkl");
     if let Some(entry) = archive.entry(&format!("{folder}byteorder")) {
-        let order = archive.read_whole(entry, budget)?;
+        let mut order = Vec::new();
+        archive.read(entry)?.take(6).read_to_end(&mut order).map_err(damage)?;
         if order != b"little" {
             return Err(big_endian());
         }
     }
-    let content = archive.read_whole(pickled, budget)?;
-    let pickle = run(&mut content.as_slice(), budget)?;
+    let mut content = BufReader::new(archive.read(pickled)?);
+    let pickle = run(&mut content, budget)?;
+    // What may follow is of no use, but for the checksum.
+    io::copy(&mut content, &mut io::sink()).map_err(damage)?;
     let found = collect(&pickle, archive.format(), budget)?;
     let mut storages = Storages::new();
     for (name, view) in &found.tensors {

@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::{Id, Object, Pickle, Value, View};
 use crate::weights::budget::Budget;
+use crate::weights::elements::TENSOR;
 use crate::weights::{Format, WeightsError};
 
 /// The deepest nesting of containers.
 const MAX_DEPTH: usize = 100;
 /// The longest name (bytes).
 const MAX_NAME: usize = 4096;
-/// What a tensor takes in memory beside its elements and its name (bytes).
-const TENSOR: u64 = 1024;
 /// The longest value that is kept as metadata, and all of them together (bytes).
 const MAX_FACT: usize = 1024;
 const MAX_FACTS: usize = 64 << 10;

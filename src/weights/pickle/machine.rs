@@ -4,15 +4,18 @@
 //! by itself, are left out.
 
 use std::collections::HashMap;
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead, Read};
 
-use super::{Id, Object, Pickle, Storage, Value, View};
+use super::{Id, Pickle, Storage, Value};
 use crate::weights::WeightsError;
 use crate::weights::budget::Budget;
 use crate::weights::elements::damage;
 
 /// What a value takes in memory with all that leads to it, vectors growing in doublings (bytes).
-const VALUE: u64 = 128;
+pub(super) const VALUE: u64 = 128;
+
+/// The longest text that is kept (bytes). Longer ones are the content of arrays of NumPy, among others.
+const MAX_TEXT: u64 = 64 << 10;
 
 /// The longest name of a module or class that is read (bytes).
 const MAX_NAME: u64 = 1024;
@@ -37,19 +40,19 @@ pub(in crate::weights) fn run(source: &mut dyn BufRead, budget: &mut Budget) -> 
     Ok(Pickle { values: machine.values, root, storages: machine.storages })
 }
 
-struct Machine<'a> {
+pub(super) struct Machine<'a> {
     source: &'a mut dyn BufRead,
-    budget: &'a mut Budget,
-    values: Vec<Value>,
-    storages: Vec<Storage>,
-    by_key: HashMap<Box<str>, usize>,
+    pub(super) budget: &'a mut Budget,
+    pub(super) values: Vec<Value>,
+    pub(super) storages: Vec<Storage>,
+    pub(super) by_key: HashMap<Box<str>, usize>,
     stack: Vec<Id>,
     /// How high the stack was at each open mark.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
 }
 
-fn damaged(cause: impl Into<String>) -> WeightsError {
+pub(super) fn damaged(cause: impl Into<String>) -> WeightsError {
     WeightsError::Damaged(format!("in its pickle, {}", cause.into()))
 }
 
@@ -146,20 +149,28 @@ impl Machine<'_> {
         Ok(bytes)
     }
 
-    /// A length of `N` bytes and as many bytes as it says.
-    fn counted<const N: usize>(&mut self) -> Result<Vec<u8>, WeightsError> {
+    /// A length of `N` bytes and as many bytes as it says; nothing of what is longer than any name.
+    fn counted<const N: usize>(&mut self) -> Result<Option<Vec<u8>>, WeightsError> {
         let mut length = [0; 8];
         length[..N].copy_from_slice(&self.bytes::<N>()?);
         let length = u64::from_le_bytes(length);
-        // The vector grows with what there is, in doublings, and is then cut to size.
-        self.budget.take(length.saturating_mul(3))?;
+        let content = &mut self.source.take(length);
         let mut bytes = Vec::new();
-        let found = self.source.take(length).read_to_end(&mut bytes).map_err(damage)?;
-        if found as u64 == length { Ok(bytes) } else { Err(damaged("a text is cut off")) }
+        let found = if length > MAX_TEXT {
+            io::copy(content, &mut io::sink())
+        } else {
+            self.budget.take(2 * length)?;
+            content.read_to_end(&mut bytes).map(|found| found as u64)
+        };
+        match found.map_err(damage)? {
+            found if found < length => Err(damaged("a text is cut off")),
+            _ => Ok((length <= MAX_TEXT).then_some(bytes)),
+        }
     }
 
     fn text<const N: usize>(&mut self) -> Result<Value, WeightsError> {
-        Ok(String::from_utf8(self.counted::<N>()?).map_or(Value::Bytes, |text| Value::Text(text.into())))
+        let text = self.counted::<N>()?.and_then(|bytes| String::from_utf8(bytes).ok());
+        Ok(text.map_or(Value::Bytes, |text| Value::Text(text.into())))
     }
 
     fn skipped<const N: usize>(&mut self) -> Result<Value, WeightsError> {
@@ -168,7 +179,7 @@ impl Machine<'_> {
 
     /// An integer in two's complement.
     fn long<const N: usize>(&mut self) -> Result<Value, WeightsError> {
-        let bytes = self.counted::<N>()?;
+        let bytes = self.counted::<N>()?.ok_or_else(|| damaged("an integer is of no use"))?;
         if bytes.len() > 8 {
             return Ok(Value::Long(bytes.into()));
         }
@@ -199,12 +210,12 @@ impl Machine<'_> {
         }
     }
 
-    fn push(&mut self, value: Value) -> Result<(), WeightsError> {
+    pub(super) fn push(&mut self, value: Value) -> Result<(), WeightsError> {
         let id = self.add(value)?;
         self.push_known(id)
     }
 
-    fn add(&mut self, value: Value) -> Result<Id, WeightsError> {
+    pub(super) fn add(&mut self, value: Value) -> Result<Id, WeightsError> {
         let elements = match &value {
             Value::Tuple(items) | Value::List(items) => items.len(),
             Value::Dict(items) => 2 * items.len(),
@@ -216,7 +227,7 @@ impl Machine<'_> {
         Ok(Id(id))
     }
 
-    fn push_known(&mut self, id: Id) -> Result<(), WeightsError> {
+    pub(super) fn push_known(&mut self, id: Id) -> Result<(), WeightsError> {
         self.budget.take(16)?;
         self.stack.push(id);
         Ok(())
@@ -232,14 +243,14 @@ impl Machine<'_> {
         above.last().copied().ok_or_else(|| damaged("an operation lacks a value"))
     }
 
-    fn pop(&mut self) -> Result<Id, WeightsError> {
+    pub(super) fn pop(&mut self) -> Result<Id, WeightsError> {
         let top = self.top()?;
         self.stack.pop();
         Ok(top)
     }
 
     /// The topmost values, in the order in which they were pushed.
-    fn pop_array<const N: usize>(&mut self) -> Result<[Id; N], WeightsError> {
+    pub(super) fn pop_array<const N: usize>(&mut self) -> Result<[Id; N], WeightsError> {
         let mut values = [Id(0); N];
         for value in values.iter_mut().rev() {
             *value = self.pop()?;
@@ -307,125 +318,5 @@ fn pairs(items: &[Id]) -> Result<Vec<(Id, Id)>, WeightsError> {
     match items.as_chunks() {
         (pairs, []) => Ok(pairs.iter().map(|&[key, value]| (key, value)).collect()),
         _ => Err(damaged("a key lacks its value")),
-    }
-}
-
-/// Calls of the functions that files of tensors are made of.
-impl Machine<'_> {
-    fn value(&self, id: Id) -> &Value {
-        self.values.get(id.0 as usize).unwrap_or(&Value::None)
-    }
-
-    fn tuple(&self, id: Id) -> &[Id] {
-        match self.value(id) {
-            Value::Tuple(items) | Value::List(items) => items,
-            _ => &[],
-        }
-    }
-
-    /// The numbers in a tuple, if that is what it is.
-    fn numbers(&self, id: Id) -> Option<Vec<i64>> {
-        let number = |&id: &Id| if let Value::Int(number) = self.value(id) { Some(*number) } else { None };
-        matches!(self.value(id), Value::Tuple(_) | Value::List(_))
-            .then(|| self.tuple(id).iter().map(number).collect())?
-    }
-
-    fn object(&mut self, class: &str, parts: Vec<Id>) -> Result<Value, WeightsError> {
-        let class = self.add(Value::Global(class.into()))?;
-        Ok(Value::Object(Box::new(Object { class, state: None, parts })))
-    }
-
-    /// What `function` makes of the tuple of its arguments.
-    fn reduce(&mut self) -> Result<(), WeightsError> {
-        let [function, arguments] = self.pop_array()?;
-        let name = if let Value::Global(name) = self.value(function) { &**name } else { "" };
-        match (name, self.tuple(arguments)) {
-            (
-                "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor",
-                &[storage, offset, shape, strides, ..],
-            ) => {
-                let Some(view) = self.view(storage, offset, shape, strides) else {
-                    return Err(damaged("a tensor is not described as one"));
-                };
-                self.budget.take(16 * view.shape.len() as u64 + VALUE)?;
-                self.push(Value::Tensor(Box::new(view)))
-            }
-            // What is around a tensor: that it is trained, a type that TorchScript declares.
-            (
-                "torch._utils._rebuild_parameter"
-                | "torch._utils._rebuild_parameter_with_state"
-                | "torch.jit._pickle.build_tensorlist"
-                | "torch.jit._pickle.restore_type_tag",
-                &[inner, ..],
-            ) => self.push_known(inner),
-            ("collections.OrderedDict", &[items]) => {
-                let items: Vec<_> = self.tuple(items).iter().flat_map(|&item| self.tuple(item).to_vec()).collect();
-                self.budget.take(16 * items.len() as u64)?;
-                self.push(Value::Dict(pairs(&items)?))
-            }
-            _ => {
-                let made = self.call(function, vec![arguments])?;
-                self.push(made)
-            }
-        }
-    }
-
-    /// A new instance of `class`.
-    fn call(&mut self, class: Id, parts: Vec<Id>) -> Result<Value, WeightsError> {
-        self.budget.take(VALUE)?;
-        Ok(match self.value(class) {
-            Value::Global(name) if matches!(&**name, "collections.OrderedDict" | "collections.defaultdict") => {
-                Value::Dict(Vec::new())
-            }
-            _ => Value::Object(Box::new(Object { class, state: None, parts })),
-        })
-    }
-
-    fn view(&self, storage: Id, offset: Id, shape: Id, strides: Id) -> Option<View> {
-        match (self.value(storage), self.value(offset)) {
-            (&Value::Storage(storage), &Value::Int(offset)) => {
-                Some(View { storage, offset, shape: self.numbers(shape)?, strides: self.numbers(strides)? })
-            }
-            _ => None,
-        }
-    }
-
-    /// What is outside of the pickle: `("storage", type, key, device, count)`, or the class of a whole module.
-    fn persistent(&mut self) -> Result<Value, WeightsError> {
-        let id = self.pop()?;
-        let &[tag, class, key, ref rest @ ..] = self.tuple(id) else {
-            return Err(damaged("a storage is not described as one"));
-        };
-        match (self.value(tag), self.value(class), self.value(key), rest) {
-            (Value::Text(tag), Value::Global(class), _, _) if **tag == *"module" => Ok(Value::Global(class.clone())),
-            (Value::Text(tag), Value::Global(class), Value::Text(key), &[_, count, ref part @ ..])
-                if **tag == *"storage" =>
-            {
-                let Value::Int(count) = *self.value(count) else {
-                    return Err(damaged("a storage has no size"));
-                };
-                if part.iter().any(|&part| !matches!(self.value(part), Value::None)) {
-                    return Err(damaged("a storage is part of another, as PyTorch before 0.4 wrote: save it anew"));
-                }
-                let count = u64::try_from(count).map_err(|_| damaged("a storage has no size"))?;
-                let storage = Storage { key: key.clone(), class: class.clone(), count };
-                self.storage(storage)
-            }
-            _ => Err(damaged("a storage is not described as one")),
-        }
-    }
-
-    fn storage(&mut self, storage: Storage) -> Result<Value, WeightsError> {
-        if let Some(&known) = self.by_key.get(&storage.key) {
-            if self.storages[known] != storage {
-                return Err(damaged(format!("storage {} is described in two ways", storage.key)));
-            }
-            return Ok(Value::Storage(known));
-        }
-        self.budget.take(VALUE + 3 * (storage.key.len() + storage.class.len()) as u64)?;
-        let index = self.storages.len();
-        self.by_key.insert(storage.key.clone(), index);
-        self.storages.push(storage);
-        Ok(Value::Storage(index))
     }
 }

@@ -1,13 +1,14 @@
 //! Python's pickles, read as data: a small strict part of the language, in which nothing is ever executed.
 //!
 //! A pickle is a program for a stack machine that may call any Python function. This machine knows the handful of functions
-//! that files of tensors are made of ([`machine`]); of any other it keeps only the name ([`Value::Object`]), so that a file
+//! that files of tensors are made of (`functions.rs`); of any other it keeps only the name ([`Value::Object`]), so that a file
 //! can say what else it holds.
 //!
 //! There are crates for this. `pytorch-reader` 0.22 forgets the order of a dictionary, which is that of the layers, copies
 //! what is referred to twice, and does not read TorchScript; `candle` brings a whole framework with it.
 
 mod collect;
+mod functions;
 mod machine;
 
 use tch::Kind;
