@@ -11,7 +11,7 @@ use tch_spiking::network::{
 };
 use tch_spiking::network::{Linear, NeuronSpec, Pool};
 use tch_spiking::neuron::{Lif, RectifiedLinear};
-use tch_spiking::weights::load_network;
+use tch_spiking::weights::{load_network, load_network_as};
 use tch_spiking::{NetworkSpec, SpikingSequential, Synapse, torchscript};
 
 const STEPS: i64 = 30;
@@ -210,6 +210,21 @@ fn tensors_keep_the_names_of_the_weights_file() {
     for part in ["layer_1st_layer", "training_", "class_", "a_b", "a_b_", "SpikingNetwork_"] {
         assert!(code.contains(&format!("self.{part}.weight")), "{part}");
     }
+}
+
+#[test]
+fn what_was_exported_is_read_again() {
+    let exported = export(&small_reference(), Kind::Float);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("network.pt");
+    std::fs::write(&path, &exported.bytes).unwrap();
+    let loaded = load_network_as(&path, exported.network.spec(), exported.network.seed(), Device::Cpu).unwrap();
+    for ((name, ours), (_, read)) in
+        exported.network.named_parameters().into_iter().zip(loaded.network.named_parameters())
+    {
+        assert_eq!(ours, read, "{name}");
+    }
+    assert_says(&loaded.matching.to_string(), &["left aside (follow from the specification and the seed): lif1.gain"]);
 }
 
 #[test]

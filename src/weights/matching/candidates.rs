@@ -10,6 +10,8 @@ use super::super::{TensorFile, TensorMap};
 const WRAPPERS: [&str; 2] = ["module", "_orig_mod"];
 /// What the tensor is called that counts the batches a BatchNorm has seen: nothing needs it.
 const BATCH_COUNT: &str = "num_batches_tracked";
+/// What neurons in a TorchScript file of ours carry beside their biases.
+const OF_NEURONS: [&str; 2] = ["gain", "initial_voltage"];
 
 /// Tensors that are still to be matched, in the order of the file.
 pub(in crate::weights) struct Candidates {
@@ -44,6 +46,15 @@ impl Candidates {
         }
         let counts = |name: &str| name.rsplit('.').next() == Some(BATCH_COUNT);
         candidates.leave_aside(counts, "not needed");
+        let biases: BTreeMap<String, Vec<i64>> =
+            candidates.tensors.iter().map(|tensor| (tensor.full.clone(), tensor.tensor.size())).collect();
+        let tuning = |name: &str| match name.rsplit_once('.') {
+            Some((layer, leaf)) if OF_NEURONS.contains(&leaf) => {
+                biases.get(&format!("{layer}.bias")).is_some_and(|shape| biases.get(name) == Some(shape))
+            }
+            _ => false,
+        };
+        candidates.leave_aside(tuning, "follow from the specification and the seed");
         candidates
     }
 
