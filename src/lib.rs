@@ -43,10 +43,9 @@ pub mod evaluate;
 pub mod experiment;
 pub mod kernels;
 pub mod network;
-pub mod neuron;
+pub mod operation;
 pub mod pretrained;
 pub mod report;
-mod synapse;
 pub mod torchscript;
 pub mod train;
 pub mod weights;
@@ -55,8 +54,8 @@ pub use atomic_file::write_atomically;
 pub use device::{DeviceChoice, DeviceError};
 pub use error::{Error, Result};
 pub use experiment::Experiment;
-pub use network::{NetworkSpec, SpikingSequential};
-pub use synapse::Synapse;
+pub use network::{Network, NetworkSpec, SpikingSequential};
+pub use tch_spiking_core::{self as core, Synapse, neuron, spec, surrogate};
 
 /// The README's Rust code runs as a doctest.
 #[cfg(doctest)]

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tch::{Device, nn};
-use tch_spiking::network::{BatchNorm, Distribution, Layer, LayerKind, NeuronSpec, Pair, Pool, Tuning};
+use tch_spiking::network::{BatchNorm, Distribution, Edge, Layer, LayerKind, NeuronSpec, Origin, Pair, Pool, Tuning};
 use tch_spiking::weights::{self, OPTIMIZER_PREFIX, WeightsError};
 use tch_spiking::{Error, Experiment, SpikingSequential};
 
@@ -145,10 +145,10 @@ impl TensorRow {
 }
 
 fn of_network(network: &SpikingSequential) -> Network {
-    let row = |layer: &Layer| LayerRow {
+    let row = |(index, layer): (usize, &Layer)| LayerRow {
         name: layer.name().to_string(),
         r#type: layer.kind().type_name().to_string(),
-        settings: settings(layer.kind()),
+        settings: settings(layer.kind(), reads(index, layer, network)),
         output_shape: layer.output_shape().to_vec(),
         parameters: layer.named_parameters().iter().map(|(_, tensor)| tensor.numel() as i64).sum(),
         neurons: layer.neurons(),
@@ -157,7 +157,7 @@ fn of_network(network: &SpikingSequential) -> Network {
             _ => BTreeMap::new(),
         },
     };
-    let layers: Vec<_> = network.layers().iter().map(row).collect();
+    let layers: Vec<_> = network.layers().iter().enumerate().map(row).collect();
     Network {
         input: network.spec().input.clone(),
         dt: network.spec().dt,
@@ -168,8 +168,24 @@ fn of_network(network: &SpikingSequential) -> Network {
     }
 }
 
+/// What a layer reads, where that is not just the one before.
+fn reads(index: usize, layer: &Layer, network: &SpikingSequential) -> String {
+    let before = index.checked_sub(1).map_or(Origin::Input, Origin::Node);
+    if matches!(layer.inputs(), [edge] if edge.from == before && !edge.delayed) {
+        return String::new();
+    }
+    let name = |edge: &Edge| {
+        let name = match edge.from {
+            Origin::Input => "input",
+            Origin::Node(from) => network.layers()[from].name(),
+        };
+        if edge.delayed { format!("{name} (a step later)") } else { name.to_string() }
+    };
+    format!("of {}", layer.inputs().iter().map(name).collect::<Vec<_>>().join(", "))
+}
+
 /// What a layer is set to, as far as its output's shape does not say.
-fn settings(kind: &LayerKind) -> String {
+fn settings(kind: &LayerKind, reads: String) -> String {
     let pair = |Pair(height, width): Pair| format!("{height}x{width}");
     let unless = |text: String, usual: bool| if usual { String::new() } else { text };
     let step = |Pair(height, width): Pair| if height == width { height.to_string() } else { pair(Pair(height, width)) };
@@ -204,9 +220,9 @@ fn settings(kind: &LayerKind) -> String {
                 unless(format!("rates x {scale}"), scale == 1.0),
             ]
         }
-        LayerKind::Flatten | LayerKind::Relu | LayerKind::Custom(_) => vec![],
+        LayerKind::Flatten | LayerKind::Relu | LayerKind::Add | LayerKind::Concat | LayerKind::Custom(_) => vec![],
     };
-    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    parts.into_iter().chain([reads]).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 fn neuron_settings(neurons: &NeuronSpec) -> BTreeMap<String, String> {

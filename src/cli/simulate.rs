@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tch::Tensor;
 use tch_spiking::data::Images;
 use tch_spiking::device;
-use tch_spiking::engine::{Engine, Input, Probe, Simulation};
+use tch_spiking::engine::{Activity, Engine, Probe, Simulation};
 use tch_spiking::report::{RasterLayer, SimulationFigure, read_grayscale, simulation};
 use tch_spiking::train::labelled;
 use tch_spiking::{Error, SpikingSequential};
@@ -129,7 +129,7 @@ fn draw(
     let probes: Vec<Probe> = layers.iter().map(|layer| Probe::output(layer.name())).collect();
     let input = labelled(&subject.image, network)?.images.to_kind(network.kind());
     let how = Simulation { steps, probes: &probes, engine, ..Simulation::default() };
-    let recording = how.run(network, Input::Constant(&input))?;
+    let recording = how.run(network, &Activity::Constant(input.shallow_clone()))?;
     let output = (0..steps)
         .map(|step| Vec::<f32>::try_from(recording.output.get(step).get(0).to_kind(tch::Kind::Float)))
         .collect::<Result<Vec<_>, _>>()?;

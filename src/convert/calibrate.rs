@@ -4,9 +4,11 @@ use serde::Serialize;
 use tch::{Kind, Tensor};
 
 use super::ConvertError;
+use crate::engine::{Activity, Observer, Pass, Visit, forward};
 use crate::error::Result;
 use crate::network::{Parameters, SpikingSequential};
 use crate::neuron::Neuron;
+use crate::operation;
 
 /// How fast neurons are to fire.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,42 +53,53 @@ pub(super) fn calibrate(
     if !(target.rate > 0.0 && target.rate.is_finite()) {
         return Err(fail(format!("target rate = {} is not valid: expected a rate above 0 Hz", target.rate)));
     }
-    network.check_input(images, 1)?;
-    let mut activity = images.shallow_clone();
-    let mut chosen = Vec::new();
-    for (index, layer) in network.layers().iter().enumerate() {
-        let Parameters::Neurons(neurons) = &layer.parameters else {
-            activity = network.layer_rates(index, &activity, None)?;
-            continue;
-        };
-        let current = activity.f_mul(&neurons.gain_like(&activity)?)?.f_add(&neurons.resting_current()?)?;
+    let mut calibrator = Calibrator { target, chosen: Vec::new() };
+    let images = Activity::Constant(images.shallow_clone());
+    forward(network, &images, None, &mut Pass { observer: Some(&mut calibrator), ..Pass::rates() })?;
+    Ok(calibrator.chosen)
+}
+
+/// Chooses the scale of each layer from its currents in a pass, and passes on what the scaled neurons would.
+#[derive(Debug)]
+struct Calibrator {
+    target: CalibrationTarget,
+    chosen: Vec<Calibration>,
+}
+
+impl Observer for Calibrator {
+    fn after(&mut self, visit: &mut Visit) -> Result<()> {
+        let Parameters::Neurons(neurons) = &visit.layer.parameters else { return Ok(()) };
+        let fail = |cause: String| ConvertError::Calibration(cause).into();
+        let (name, model, input) = (visit.layer.name(), &neurons.model, visit.inputs[0].tensor());
+        let current = input.f_mul(&neurons.gain_like(input)?)?.f_add(&neurons.resting_current()?)?;
         if current.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
-            return Err(fail(format!("the currents into {} are not all finite numbers", layer.name())));
+            return Err(fail(format!("the currents into {name} are not all finite numbers")));
         }
-        let highest = percentile(&current, target.percentile)?;
-        let model = neurons.model.as_ref();
-        if model.max_rate() <= target.rate {
-            let (name, kind, most) = (layer.name(), model.name(), model.max_rate());
+        let highest = percentile(&current, self.target.percentile)?;
+        let most = model.require_rate()?.max_rate();
+        if most <= self.target.rate {
+            let kind = model.name();
             return Err(fail(format!("{name} ({kind}) fires at most at {most} Hz: choose a target rate below that")));
         }
-        let scale = scale_for(model, highest, target.rate).unwrap_or(1.0);
+        let scale = scale_for(model, highest, self.target.rate).unwrap_or(1.0);
         let (unscaled_rate, rate) = (hertz(model, highest), hertz(model, scale * highest));
-        chosen.push(Calibration { layer: layer.name().to_string(), unscaled_rate, scale, rate });
+        self.chosen.push(Calibration { layer: name.to_string(), unscaled_rate, scale, rate });
         // What the next layer sees: for neurons whose rate is not proportional to the current another function.
         let shape = current.get(0);
         let scaled = model.with_amplitude(model.amplitude() / scale)?;
-        activity = scaled.rate(&current, &shape.f_full_like(scale)?, &shape.f_zeros_like()?)?;
+        let output = operation::rate(&scaled, &current, &shape.f_full_like(scale)?, &shape.f_zeros_like()?)?;
+        visit.output = Activity::Constant(output);
+        Ok(())
     }
-    Ok(chosen)
 }
 
-/// The firing rate at a constant current (Hz).
-fn hertz(model: &dyn Neuron, current: f64) -> f64 {
-    model.rate_at(current).value / model.amplitude()
+/// The firing rate at a constant current (Hz); 0 for a model that has no rate.
+fn hertz(model: &Neuron, current: f64) -> f64 {
+    model.rate().map_or(0.0, |rate| rate.at(current).value / model.amplitude())
 }
 
 /// The factor of `current` at which the neuron fires at `target` Hz; none if it never does.
-fn scale_for(model: &dyn Neuron, current: f64, target: f64) -> Option<f64> {
+fn scale_for(model: &Neuron, current: f64, target: f64) -> Option<f64> {
     // Rates rise with the current, so the logarithm of the factor can be bisected.
     const WIDEST: f64 = 60.0;
     let rate = |log: f64| hertz(model, log.exp() * current);

@@ -111,6 +111,7 @@ impl Converter {
         let layers = |named: bool| -> Vec<LayerSpec> {
             let layer = |piece: &super::rewrite::Piece| LayerSpec {
                 name: named.then(|| piece.name.clone()),
+                from: Vec::new(),
                 kind: piece.kind.clone(),
             };
             pieces.iter().map(layer).collect()

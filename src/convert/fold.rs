@@ -27,7 +27,7 @@ pub(super) fn fold(norm: BatchNorm, of: &Normalization, into: &mut Piece) -> Res
         shift = shift.f_add(&double(bias)?)?;
     }
     into.tensors.retain(|(name, _)| *name != "bias");
-    into.tensors.push(("bias", shift));
+    into.tensors.push(("bias".to_string(), shift));
     match &mut into.kind {
         LayerKind::Conv2d(layer) => layer.bias = true,
         LayerKind::Linear(layer) => layer.bias = true,

@@ -4,10 +4,10 @@ use serde::Serialize;
 use tch::{Kind, Tensor};
 
 use super::verdict::verdict;
-use crate::engine::{Engine, Input, Probe, Simulation};
+use crate::engine::{Activity, Engine, Observer, Pass, Probe, Recording, Simulation, Visit, forward};
 use crate::error::Result;
 use crate::evaluate::{Labelled, LayerActivity, SpikingOptions, rate_accuracy, spiking_with};
-use crate::network::{LayerKind, Parameters, SpikingSequential};
+use crate::network::{LayerKind, SpikingSequential};
 use crate::report::{Chart, Series, Svg, chart};
 
 /// How to measure.
@@ -92,7 +92,9 @@ impl ConversionReport {
         let layers = evaluation.layers.into_iter().zip(correlations).map(|(activity, correlation)| {
             let spikes_seen = activity.mean_rate * usual_steps as f64 * dt;
             let most = converted.layer(&activity.name).and_then(|layer| match layer.kind() {
-                LayerKind::Neuron(neurons) => Some(neurons.model.max_rate()).filter(|rate| rate.is_finite()),
+                LayerKind::Neuron(neurons) => {
+                    neurons.model.rate().map(|rate| rate.max_rate()).filter(|rate| rate.is_finite())
+                }
                 _ => None,
             });
             LayerReport { activity, spikes_seen, correlation, most }
@@ -176,18 +178,27 @@ fn correlations(network: &SpikingSequential, data: &Labelled, options: ReportOpt
         .collect();
     let ReportOptions { steps, memory, engine, .. } = options;
     let simulation = Simulation { steps, probes: &probes, memory, engine };
-    let recording = simulation.run(network, Input::Constant(&images))?;
-    let mut found = Vec::new();
-    let mut activity = images.shallow_clone();
-    for (index, layer) in network.layers().iter().enumerate() {
-        activity = network.layer_rates(index, &activity, None)?;
-        if let (Parameters::Neurons(_), Some(counts)) =
-            (&layer.parameters, recording.get(&Probe::spike_count(layer.name())))
-        {
-            found.push(correlation(&activity, counts)?);
+    let images = Activity::Constant(images);
+    let recording = simulation.run(network, &images)?;
+    let mut correlations = Correlations { recording, found: Vec::new() };
+    forward(network, &images, None, &mut Pass { observer: Some(&mut correlations), ..Pass::rates() })?;
+    Ok(correlations.found)
+}
+
+/// Compares the rates of a pass with the spikes counted before.
+#[derive(Debug)]
+struct Correlations {
+    recording: Recording,
+    found: Vec<Option<f64>>,
+}
+
+impl Observer for Correlations {
+    fn after(&mut self, visit: &mut Visit) -> Result<()> {
+        if let Some(counts) = self.recording.get(&Probe::spike_count(visit.layer.name())) {
+            self.found.push(correlation(visit.output.tensor(), counts)?);
         }
+        Ok(())
     }
-    Ok(found)
 }
 
 /// Pearson's; none where there is no variance.

@@ -4,16 +4,16 @@ use tch::Tensor;
 
 use super::fold::fold;
 use super::{Change, ConvertError, Converter, Swap};
+use crate::Synapse;
 use crate::error::Result;
 use crate::network::{Layer, LayerKind, NeuronSpec, Parameters, SpikingSequential};
-use crate::synapse::Synapse;
 
 /// A layer of the new network.
 pub(super) struct Piece {
     pub name: String,
     pub kind: LayerKind,
     /// Its parameters, in any floating-point kind; those that are missing are as the specification says.
-    pub tensors: Vec<(&'static str, Tensor)>,
+    pub tensors: Vec<(String, Tensor)>,
 }
 
 /// The layers of the new network, and what was done to the old ones.
@@ -154,7 +154,7 @@ impl<'a> Rewrite<'a> {
 
     /// Takes the layer over as `kind`, with its parameters as far as that has them.
     fn keep(&mut self, layer: &Layer, kind: LayerKind) {
-        let tensors = layer.named_parameters().into_iter().map(|(name, tensor)| (name, tensor.detach()));
+        let tensors = layer.named_parameters().into_iter().map(|(name, tensor)| (name.to_string(), tensor.detach()));
         self.pieces.push(Piece { name: layer.name().to_string(), kind, tensors: tensors.collect() });
     }
 

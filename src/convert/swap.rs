@@ -151,7 +151,7 @@ impl FromStr for Swap {
         if name.replace('-', "_") == "soft_lif" {
             parameters.entry("smoothing").or_insert(SOFT_LIF_SMOOTHING.into());
         }
-        let model = neuron_names().find(|known| *known == model).unwrap_or("lif");
+        let model = neuron_names().into_iter().find(|known| *known == model).unwrap_or("lif");
         let swap = Self { from: from.trim().to_string(), model, parameters };
         let neurons = swap.in_place_of_relu().map_err(fail)?;
         neurons.model.validate().map_err(|error| fail(error.to_string()))?;

@@ -1,22 +1,28 @@
-//! How time runs: from an input to spikes over timesteps.
+//! How activity goes through a network, and how time runs.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `probe.rs` | what can be recorded ([`Probe`]) and the result ([`Recording`]) |
-//! | `dense.rs` | the engine on libtorch, any device: layer by layer, with time folded into the batch |
-//! | `event/` | the engine for sparse spikes on the CPU: one image at a time, arithmetic only where there are spikes |
+//! | `activity.rs` | what flows between layers ([`Activity`]) |
+//! | `pass.rs` | the one propagation, in any mode ([`forward`]) |
+//! | `methods.rs` | what a [`Network`](crate::Network) does by name: `forward_rates`, `simulate` .. |
+//! | `probe.rs`, `observers.rs` | what can be recorded ([`Probe`]), and what records it |
 //! | `simulation.rs` | a whole simulation in pieces that fit into memory ([`Simulation`]) |
+//! | `event.rs` | networks and recordings of the core's event engine |
 
-pub(crate) mod dense;
+mod activity;
 pub(crate) mod event;
+mod methods;
+mod observers;
+mod pass;
 mod probe;
 mod simulation;
 
-pub use event::{EventError, EventNetwork, Response};
+pub use activity::Activity;
+pub use pass::{Mode, Observer, Pass, Recorded, TrainingStep, Visit, forward};
 pub use probe::{Probe, Quantity, Recording};
 pub use simulation::Simulation;
-
-use tch::Tensor;
+pub(crate) use simulation::record;
+pub use tch_spiking_core::event::{EventError, EventNetwork, Response};
 
 /// What computes a simulation. All give the same spikes, up to rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,24 +34,4 @@ pub enum Engine {
     Dense,
     /// The CPU, one image at a time, arithmetic only where there are spikes.
     Event,
-}
-
-/// What drives a network over time.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// `[B, input]`, the same at every timestep.
-    Constant(&'a Tensor),
-    /// `[T, B, input]`.
-    Sequence(&'a Tensor),
-}
-
-impl Input<'_> {
-    /// How many images it is for.
-    pub(crate) fn batch(&self) -> i64 {
-        let (tensor, dimension) = match self {
-            Self::Constant(tensor) => (tensor, 0),
-            Self::Sequence(tensor) => (tensor, 1),
-        };
-        tensor.size().get(dimension).copied().unwrap_or(0)
-    }
 }

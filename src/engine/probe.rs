@@ -5,7 +5,7 @@ use std::fmt;
 
 use tch::{TchError, Tensor};
 
-use crate::network::{LayerKind, NetworkError, SpikingSequential};
+use crate::network::{LayerKind, Network, NetworkError};
 
 /// Something to record: a quantity of a layer.
 ///
@@ -53,7 +53,7 @@ impl Probe {
     }
 
     /// Checks that `network` has what this asks for.
-    pub(super) fn check(&self, network: &SpikingSequential) -> Result<(), NetworkError> {
+    pub(super) fn check(&self, network: &Network) -> Result<(), NetworkError> {
         let fail = |cause: String| {
             Err(NetworkError::Probe { layer: self.layer.clone(), quantity: self.quantity.to_string(), cause })
         };
@@ -64,14 +64,14 @@ impl Probe {
         match (&self.quantity, layer.kind()) {
             (Quantity::Output, _) => Ok(()),
             (Quantity::State(name), LayerKind::Neuron(neurons)) => {
-                let names = neurons.model.state_names();
+                let names: Vec<_> = neurons.model.state().iter().map(|variable| variable.name).collect();
                 if names.contains(&name.as_str()) {
                     return Ok(());
                 }
                 fail(format!("its neurons have the state {}", names.join(", ")))
             }
             (_, LayerKind::Neuron(_)) => Ok(()),
-            _ => fail("it is no layer of neurons; only its output can be recorded".to_string()),
+            _ => fail("it is not a layer of neurons; only its output can be recorded".to_string()),
         }
     }
 }
@@ -93,7 +93,7 @@ impl fmt::Display for Quantity {
     }
 }
 
-/// What came of a simulation.
+/// The result of a simulation.
 #[derive(Debug)]
 pub struct Recording {
     /// The network's output over time, `[T, B, output]`.

@@ -1,21 +1,24 @@
 //! A whole simulation, from a fresh state, in pieces that fit into memory.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
+use tch_spiking_core::event::EventNetwork;
+use tch_spiking_core::kernels::Number;
+use tch_spiking_core::spec::Origin;
 
-use super::event::{EventNetwork, batch};
-use super::{Engine, Input, Probe, Recording, dense};
+use super::observers::Recorder;
+use super::{Activity, Engine, Pass, Probe, Recording, event, forward};
 use crate::error::Result;
-use crate::kernels::{Number, elements, share_out_reading};
-use crate::network::SpikingSequential;
+use crate::kernels::{TensorNumber, elements, share_out_reading};
+use crate::network::{Network, State};
 
 /// How to simulate.
 ///
 /// ```no_run
-/// # fn example(net: &tch_spiking::SpikingSequential, images: &tch::Tensor) -> tch_spiking::Result<()> {
-/// use tch_spiking::engine::{Input, Probe, Simulation};
+/// # fn example(net: &tch_spiking::Network, images: tch::Tensor) -> tch_spiking::Result<()> {
+/// use tch_spiking::engine::{Activity, Probe, Simulation};
 ///
 /// let simulation = Simulation { steps: 100, probes: &[Probe::output("lif1")], ..Simulation::default() };
-/// let recording = simulation.run(net, Input::Constant(images))?;
+/// let recording = simulation.run(net, &Activity::Constant(images))?;
 /// # Ok(())
 /// # }
 /// ```
@@ -54,32 +57,36 @@ impl Simulation<'_> {
     /// # Errors
     /// If input and network do not fit, `steps` is below 1, a probe names something that is not there, or the event engine
     /// was asked for and cannot do it.
-    pub fn run(&self, network: &SpikingSequential, input: Input) -> Result<Recording> {
+    pub fn run(&self, network: &Network, input: &Activity) -> Result<Recording> {
         let _without_gradient = tch::no_grad_guard();
-        dense::check_steps(input, self.steps)?;
+        super::pass::check_steps(input, self.steps)?;
         match network.kind() {
             Kind::Double => self.choose::<f64>(network, input),
             _ => self.choose::<f32>(network, input),
         }
     }
 
-    fn choose<R: Number>(&self, network: &SpikingSequential, input: Input) -> Result<Recording> {
+    fn choose<R: Number + TensorNumber + tch::kind::Element>(
+        &self,
+        network: &Network,
+        input: &Activity,
+    ) -> Result<Recording> {
         match self.event::<R>(network, input)? {
-            Some(event) => batch::record(&event, network, &batch::images(network, input)?, self.steps, self.probes),
+            Some(event) => event::record(&event, network, &event::images(network, input)?, self.steps, self.probes),
             None => self.run_dense(network, input),
         }
     }
 
     /// The network compiled for the event engine, if that is what is to run it.
-    pub(crate) fn event<R: Number>(
+    pub(crate) fn event<R: Number + TensorNumber>(
         &self,
-        network: &SpikingSequential,
-        input: Input,
+        network: &Network,
+        input: &Activity,
     ) -> Result<Option<EventNetwork<R>>> {
         let compile = || {
-            batch::check_probes(network, self.probes)?;
-            let images = batch::images(network, input)?;
-            Ok((EventNetwork::<R>::new(network)?, images))
+            event::check_probes(network, self.probes)?;
+            let images = event::images(network, input)?;
+            Ok((event::compile::<R>(network)?, images))
         };
         match self.engine {
             Engine::Dense => Ok(None),
@@ -94,7 +101,7 @@ impl Simulation<'_> {
         }
     }
 
-    fn run_dense(&self, network: &SpikingSequential, input: Input) -> Result<Recording> {
+    fn run_dense(&self, network: &Network, input: &Activity) -> Result<Recording> {
         let batch = input.batch();
         let threads = match network.device() {
             Device::Cpu => i64::from(tch::get_num_threads()).max(1),
@@ -104,63 +111,83 @@ impl Simulation<'_> {
         // Where not even one image fits, its time is cut into stretches too.
         let stretch = (self.at_once(network, tile) / threads).clamp(SHORTEST_STRETCH, self.steps.max(SHORTEST_STRETCH));
         if tile >= batch {
-            return self.run_tile(network, input, stretch);
+            return self.run_tile(network, input, stretch, 0);
         }
-        let part = |tensor: &Tensor, dimension, start| tensor.f_narrow(dimension, start, tile.min(batch - start));
-        let run_part = |network: &SpikingSequential, input: Input, index: usize| {
+        let run_part = |network: &Network, input: &Activity, index: usize| {
             // A guard is of its thread.
             let _without_gradient = tch::no_grad_guard();
             let start = index as i64 * tile;
-            match input {
-                Input::Constant(tensor) => self.run_tile(network, Input::Constant(&part(tensor, 0, start)?), stretch),
-                Input::Sequence(tensor) => self.run_tile(network, Input::Sequence(&part(tensor, 1, start)?), stretch),
-            }
+            let dimension = i64::from(input.is_varying());
+            let part = input.with(input.tensor().f_narrow(dimension, start, tile.min(batch - start))?);
+            self.run_tile(network, &part, stretch, start)
         };
         // A tile on each thread keeps both busy, its activity in the cache of one: faster than both on one tile.
         let parts = (batch as usize).div_ceil(tile as usize);
         let mut workers: Vec<Vec<(usize, Result<Recording>)>> = (0..threads).map(|_| Vec::new()).collect();
         share_out_reading(&mut workers, parts, &(network, input), |(network, input), done, index| {
-            done.push((index, run_part(network, *input, index)));
+            done.push((index, run_part(network, input, index)));
         });
         let mut parts: Vec<_> = workers.into_iter().flatten().collect();
         parts.sort_unstable_by_key(|(index, _)| *index);
         Ok(Recording::of_batches(&parts.into_iter().map(|(_, part)| part).collect::<Result<Vec<_>>>()?)?)
     }
 
-    fn run_tile(&self, network: &SpikingSequential, input: Input, stretch: i64) -> Result<Recording> {
-        network.check_input(
-            match input {
-                Input::Constant(tensor) | Input::Sequence(tensor) => tensor,
-            },
-            if matches!(input, Input::Constant(_)) { 1 } else { 2 },
-        )?;
+    /// The samples from `first` on, over all of time.
+    fn run_tile(&self, network: &Network, input: &Activity, stretch: i64, first: i64) -> Result<Recording> {
+        let leading = if input.is_varying() { 2 } else { 1 };
+        network.check_input(input.tensor(), leading, network.kind())?;
         let mut state = network.zero_state(input.batch())?;
+        state.set_first_sample(first.unsigned_abs());
         if stretch >= self.steps {
-            return dense::run(network, input, self.steps, &mut state, self.probes);
+            return record(network, input, self.steps, &mut state, self.probes);
         }
         let parts = (0..self.steps).step_by(stretch.unsigned_abs() as usize).map(|start| {
             let steps = stretch.min(self.steps - start);
             match input {
-                Input::Constant(_) => dense::run(network, input, steps, &mut state, self.probes),
-                Input::Sequence(tensor) => {
-                    let part = tensor.f_narrow(0, start, steps)?;
-                    dense::run(network, Input::Sequence(&part), steps, &mut state, self.probes)
+                Activity::Constant(_) => record(network, input, steps, &mut state, self.probes),
+                Activity::Varying(tensor) => {
+                    let part = Activity::Varying(tensor.f_narrow(0, start, steps)?);
+                    record(network, &part, steps, &mut state, self.probes)
                 }
             }
         });
         Ok(Recording::of_stretches(&parts.collect::<Result<Vec<_>>>()?)?)
     }
 
-    /// How many images of so many steps, or steps of so many images, fit into the memory allowed: two neighbouring layers'
-    /// activities are alive at a time.
-    fn at_once(&self, network: &SpikingSequential, of: i64) -> i64 {
-        let size = |shape: &[i64]| shape.iter().product::<i64>();
-        let sizes: Vec<i64> = std::iter::once(size(&network.spec().input))
-            .chain(network.layers().iter().map(|layer| size(layer.output_shape())))
-            .collect();
-        let widest = sizes.windows(2).map(|pair| pair[0] + pair[1]).max().unwrap_or(1).max(1);
+    /// How many images of so many steps, or steps of so many images, fit into the memory allowed, by the activities that are alive
+    /// at a time.
+    fn at_once(&self, network: &Network, of: i64) -> i64 {
         let element = if network.kind() == Kind::Double { 8 } else { 4 };
-        let each = (widest as u128) * (of.max(1) as u128) * element;
+        let each = (widest(network).max(1) as u128) * (of.max(1) as u128) * element;
         i64::try_from(self.memory as u128 / each.max(1)).unwrap_or(i64::MAX)
     }
+}
+
+/// The most numbers of one sample and timestep that are alive at a time: a layer's output and all that is still to be read.
+fn widest(network: &Network) -> i64 {
+    let size = |shape: &[i64]| shape.iter().product::<i64>();
+    let input = size(&network.spec().input);
+    let alive = network.layers().iter().enumerate().map(|(index, layer)| {
+        let kept = network.layers()[..index].iter().enumerate();
+        let kept =
+            kept.filter(|(from, _)| network.last_reader(*from) >= index).map(|(_, layer)| size(layer.output_shape()));
+        let reads_input = layer.inputs().iter().any(|edge| edge.from == Origin::Input);
+        size(layer.output_shape()) + kept.sum::<i64>() + if reads_input { input } else { 0 }
+    });
+    alive.max().unwrap_or(input)
+}
+
+/// Runs `steps` timesteps of `input` in the dense engine from `state`, which is advanced in place, and records what is probed.
+pub(crate) fn record(
+    network: &Network,
+    input: &Activity,
+    steps: i64,
+    state: &mut State,
+    probes: &[Probe],
+) -> Result<Recording> {
+    probes.iter().try_for_each(|probe| probe.check(network))?;
+    let mut recorder = Recorder { probes, recorded: Vec::new() };
+    let output =
+        forward(network, input, Some(state), &mut Pass { observer: Some(&mut recorder), ..Pass::spikes(steps) })?;
+    Ok(Recording { output: output.over_time(steps)?, probed: recorder.recorded.into_iter().collect() })
 }

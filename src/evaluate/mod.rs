@@ -8,11 +8,13 @@ use serde::Serialize;
 use tch::{Kind, Tensor};
 
 use self::tally::Tally;
-use crate::engine::event::batch::Until;
-use crate::engine::{Engine, EventNetwork, Input, Probe, Simulation};
+use tch_spiking_core::event::Until;
+use tch_spiking_core::kernels::Number;
+
+use crate::engine::{Activity, Engine, EventNetwork, Probe, Simulation, event};
 use crate::error::Result;
-use crate::kernels::{Number, elements};
-use crate::network::{LayerKind, SpikingSequential};
+use crate::kernels::{TensorNumber, elements};
+use crate::network::{LayerKind, NeuronSpec, SpikingSequential};
 
 /// Images and what they show.
 #[derive(Debug)]
@@ -161,7 +163,7 @@ pub fn spiking_with(
     }
 }
 
-fn evaluate<R: Number>(
+fn evaluate<R: Number + TensorNumber + tch::kind::Element>(
     network: &SpikingSequential,
     data: &Labelled,
     options: SpikingOptions,
@@ -177,7 +179,7 @@ fn evaluate<R: Number>(
     let watched: Vec<Watched> = neurons
         .iter()
         .filter_map(|&(index, layer)| match layer.kind() {
-            LayerKind::Neuron(spec) => Some(Watched { index, most_rate: spec.model.max_rate().min(1.0 / dt) * dt }),
+            LayerKind::Neuron(spec) => Some(Watched { index, most_rate: most_rate(spec).min(1.0 / dt) * dt }),
             _ => None,
         })
         .collect();
@@ -188,29 +190,30 @@ fn evaluate<R: Number>(
     let mut done = 0;
     for batch in data.batches(250, network.kind()) {
         let (images, labels) = batch?;
+        let images = Activity::Constant(images);
         let labels = Vec::<i64>::try_from(labels)?;
         let event = match &event {
             Some(event) => event,
-            None => event.insert(simulation.event(network, Input::Constant(&images))?),
+            None => event.insert(simulation.event(network, &images)?),
         };
         match event {
-            Some(event) => {
+            Some(compiled) => {
                 let until = Until { steps, margin: options.confidence, keep: &[] };
-                let images = images.f_contiguous()?;
-                let parts = event.run_all(elements(&images)?, until, |tally: &mut Tally, done| {
-                    let simulated = done.output.len() / outputs;
-                    tally.judge(&done.output, outputs, labels[done.index], steps, options.confidence);
-                    tally.simulated += simulated;
-                    for (number, layer) in watched.iter().enumerate() {
-                        let most = layer.most_rate * simulated as f64;
-                        tally.layer(number).add(done.stored_counts(layer.index), most);
-                    }
-                })?;
+                let images = images.tensor().f_contiguous()?;
+                let parts =
+                    compiled.run_all(elements(&images)?, event::threads(), until, |tally: &mut Tally, done| {
+                        let simulated = done.output.len() / outputs;
+                        tally.judge(&done.output, outputs, labels[done.index], steps, options.confidence);
+                        tally.simulated += simulated;
+                        for (number, layer) in watched.iter().enumerate() {
+                            let most = layer.most_rate * simulated as f64;
+                            tally.layer(number).add(done.stored_counts(layer.index), most);
+                        }
+                    })?;
                 parts.into_iter().for_each(|part| tally.merge(part));
             }
             None => {
-                let recording =
-                    Simulation { engine: Engine::Dense, ..simulation }.run(network, Input::Constant(&images))?;
+                let recording = Simulation { engine: Engine::Dense, ..simulation }.run(network, &images)?;
                 let output = recording.output.f_transpose(0, 1)?.f_contiguous()?;
                 for (output, &label) in elements::<R>(&output)?.chunks_exact(steps * outputs).zip(&labels) {
                     tally.judge(output, outputs, label, steps, options.confidence);
@@ -262,4 +265,9 @@ fn evaluate<R: Number>(
 struct Watched {
     index: usize,
     most_rate: f64,
+}
+
+/// The highest firing rate of a layer's neurons (Hz), before the timestep bounds it.
+fn most_rate(spec: &NeuronSpec) -> f64 {
+    spec.model.rate().map_or(f64::INFINITY, |rate| rate.max_rate())
 }

@@ -1,7 +1,8 @@
 //! Counting over images: right answers at each step, spikes of each layer.
 
-use crate::engine::event::{highest, lead};
-use crate::kernels::{Kernel, Number, vectorised};
+use tch_spiking_core::event::{highest, lead};
+use tch_spiking_core::kernels::Number;
+use tch_spiking_core::simd::{Kernel, vectorised};
 
 /// Sums over the images seen so far: whole numbers, so that the order in which threads add them does not matter.
 #[derive(Default)]

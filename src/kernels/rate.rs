@@ -1,12 +1,10 @@
-//! Rate neurons, forward and backward.
-//!
-//! Forward reads the input and writes the output once; backward reads the input and turns the output's gradient into the
-//! input's where it lies, so that it takes up no further memory, nor room in the caches. The derivative is computed again in backward rather than kept: it is cheaper than memory traffic.
+//! Rate neurons, forward and backward, over rows of neurons.
 
-use super::simd::{Kernel, vectorised};
+use tch_spiking_core::kernels::{Drive, GradientBlock, RateBlock, Stored};
+use tch_spiking_core::neuron::RateNeuron;
+
+use super::rows;
 use super::threads::{SharedMut, parallel_for};
-use super::{Drive, Stored};
-use crate::neuron::NeuronModel;
 
 /// Most columns that a task works on, so that gain, bias and a bias gradient stay in the first-level cache from row to row.
 const BLOCK: usize = 1024;
@@ -18,8 +16,8 @@ const LINE: usize = 16;
 const GRAIN: usize = 16 * 1024;
 
 /// `output = rate(gain * input + bias)`. In memory the numbers are `S`; computed, they are `S::Computed`.
-pub fn rate_forward<M: NeuronModel, S: Stored>(model: &M, drive: Drive<S::Computed, S>, output: &mut [S]) {
-    let (rows, neurons) = (drive.rows(), drive.neurons());
+pub(crate) fn rate_forward<S: Stored>(neuron: &dyn RateNeuron, drive: Drive<S::Computed, S>, output: &mut [S]) {
+    let (rows, neurons) = (rows(&drive), drive.neurons());
     assert_eq!(output.len(), drive.input.len());
     let shared = SharedMut::new(output);
     parallel_for(rows, GRAIN.div_ceil(neurons.max(1)), |rows| {
@@ -27,40 +25,22 @@ pub fn rate_forward<M: NeuronModel, S: Stored>(model: &M, drive: Drive<S::Comput
             let range = row * neurons..(row + 1) * neurons;
             // SAFETY: every row is one task's alone.
             let output = unsafe { shared.range_mut(range.clone()) };
-            vectorised(Forward { model, drive: Drive { input: &drive.input[range], ..drive }, output });
+            neuron.forward(RateBlock { drive: Drive { input: &drive.input[range], ..drive }, output });
         }
     });
-}
-
-struct Forward<'a, M, S: Stored> {
-    model: &'a M,
-    drive: Drive<'a, S::Computed, S>,
-    output: &'a mut [S],
-}
-
-impl<M: NeuronModel, S: Stored> Kernel for Forward<'_, M, S> {
-    #[inline(always)]
-    fn run(self) {
-        // A copy, so that the compiler sees its parameters as constants of the loop.
-        let model = self.model.clone();
-        let Drive { input, gain, bias } = self.drive;
-        for (((output, &input), &gain), &bias) in self.output.iter_mut().zip(input).zip(gain).zip(bias) {
-            *output = S::store(model.rate(gain * input.load() + bias).value);
-        }
-    }
 }
 
 /// The gradients of [`rate_forward`]. `gradient`, that of the output, becomes that of the input, `gradient * rate'(J) * gain`,
 /// and `bias_gradient = sum over rows of gradient * rate'(J)` (`[neurons]`).
 ///
 /// Every neuron's sum runs over the rows in order, whatever the number of threads: the result is reproducible.
-pub fn rate_backward<M: NeuronModel, S: Stored>(
-    model: &M,
+pub(crate) fn rate_backward<S: Stored>(
+    neuron: &dyn RateNeuron,
     drive: Drive<S::Computed, S>,
     gradient: &mut [S],
     bias_gradient: &mut [S::Computed],
 ) {
-    let (rows, neurons) = (drive.rows(), drive.neurons());
+    let (rows, neurons) = (rows(&drive), drive.neurons());
     assert_eq!(gradient.len(), drive.input.len());
     assert_eq!(bias_gradient.len(), neurons);
     let (gradient, bias_gradient) = (SharedMut::new(gradient), SharedMut::new(bias_gradient));
@@ -75,8 +55,7 @@ pub fn rate_backward<M: NeuronModel, S: Stored>(
             bias_gradient.fill(Default::default());
             for row in 0..rows {
                 let range = row * neurons + columns.start..row * neurons + columns.end;
-                vectorised(Backward {
-                    model,
+                neuron.backward(GradientBlock {
                     drive: Drive {
                         input: &drive.input[range.clone()],
                         gain: &drive.gain[columns.clone()],
@@ -89,26 +68,4 @@ pub fn rate_backward<M: NeuronModel, S: Stored>(
             }
         }
     });
-}
-
-struct Backward<'a, M, S: Stored> {
-    model: &'a M,
-    drive: Drive<'a, S::Computed, S>,
-    gradient: &'a mut [S],
-    bias_gradient: &'a mut [S::Computed],
-}
-
-impl<M: NeuronModel, S: Stored> Kernel for Backward<'_, M, S> {
-    #[inline(always)]
-    fn run(self) {
-        let model = self.model.clone();
-        let Drive { input, gain, bias } = self.drive;
-        let constants = gain.iter().zip(bias);
-        let gradients = self.gradient.iter_mut().zip(self.bias_gradient);
-        for ((&input, (&gain, &bias)), (gradient, to_bias)) in input.iter().zip(constants).zip(gradients) {
-            let to_current = gradient.load() * model.rate(gain * input.load() + bias).derivative;
-            *gradient = S::store(to_current * gain);
-            *to_bias = *to_bias + to_current;
-        }
-    }
 }

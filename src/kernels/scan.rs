@@ -1,144 +1,240 @@
 //! Spiking neurons over all timesteps, one pass.
 
-use super::simd::{Kernel, vectorised};
-use super::threads::{SharedMut, parallel_for};
-use super::{Drive, Element};
-use crate::neuron::{NeuronModel, StateArray};
+use std::ops::Range;
 
-/// Neurons that advance together through time, their state in registers or the first-level cache.
+use tch_spiking_core::kernels::{AdvanceBlock, Drive, NeuronOrder, NoiseKey, Number};
+use tch_spiking_core::neuron::Neuron;
+use tch_spiking_core::simd::{Kernel, vectorised};
+
+use super::rows;
+use super::threads::{SharedMut, parallel_for};
+
+/// Neurons that advance through time together.
 const LANES: usize = 64;
+/// Timesteps that a block advances by at a time: currents and spikes of a stretch stay in the first-level cache.
+const STRETCH: usize = 32;
 /// Neuron timesteps below which a second thread costs more than it saves.
 const GRAIN: usize = 8 * 1024;
-/// The most state variables that a model can have.
-pub const MAX_STATE: usize = 4;
 
 /// What [`scan`] reads and writes. `steps` timesteps of `batch` rows of `neurons`.
 #[derive(Debug)]
-pub struct Scan<'a, R> {
+pub(crate) struct Scan<'a, R> {
     /// `input` is `[batch, neurons]`, constant over time, or `[steps, batch, neurons]`.
     pub drive: Drive<'a, R>,
     /// How many timesteps.
     pub steps: usize,
     /// The length of a timestep (s).
     pub dt: f64,
+    /// A value for every neuron, `[neurons]`, of each learned parameter.
+    pub learned: Vec<&'a [R]>,
+    /// Where random numbers come from.
+    pub noise: Option<NoiseRows>,
     /// One `[batch, neurons]` slice a state variable: the state before, then the state after.
     pub state: Vec<&'a mut [R]>,
     /// `[steps, batch, neurons]`: spikes times amplitude over dt.
     pub output: &'a mut [R],
-    /// `[batch, neurons]`: the sum of the output over the steps, while it is in registers.
+    /// `[batch, neurons]`: the sum of the output over the steps.
     pub total: &'a mut [R],
     /// For each state variable to be recorded, its value after every step, `[steps, batch, neurons]`.
     pub record: Vec<Option<&'a mut [R]>>,
 }
 
-/// Runs the spiking step of `model` over time.
-pub fn scan<M: NeuronModel, R: Element>(model: &M, scan: Scan<R>) {
-    let Scan { drive, steps, dt, state, output, total, record } = scan;
+/// The random numbers of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoiseRows {
+    /// The layer's key.
+    pub key: NoiseKey,
+    /// The number of the first sample.
+    pub first_sample: u64,
+    /// The number of the first timestep.
+    pub first_step: u64,
+    /// How the neurons lie in memory.
+    pub order: NeuronOrder,
+}
+
+/// Runs the spiking step of `neuron` over time.
+pub(crate) fn scan<R: Number>(neuron: &Neuron, scan: Scan<R>) {
+    let Scan { drive, steps, dt, learned, noise, state, output, total, record } = scan;
     let neurons = drive.neurons();
     let size = state.first().map_or(0, |state| state.len());
-    let variables = M::STATE.len();
-    assert!(variables == <M::State<R> as StateArray<R>>::LEN && variables <= MAX_STATE);
-    assert_eq!(state.len(), variables);
-    assert_eq!(record.len(), variables);
+    assert_eq!(state.len(), neuron.state().len());
+    assert_eq!(record.len(), state.len());
+    assert_eq!(learned.len(), neuron.learned().len());
+    assert!(learned.iter().all(|values| values.len() == neurons));
     assert!(state.iter().all(|state| state.len() == size));
     assert_eq!(output.len(), steps * size);
     assert_eq!(total.len(), size);
     assert!(record.iter().flatten().all(|record| record.len() == steps * size));
-    let varying = drive.rows() * neurons == steps * size && steps != 1;
-    assert!(varying || drive.rows() * neurons == size);
+    let rows = rows(&drive);
+    let varying = rows * neurons == steps * size && steps != 1;
+    assert!(varying || rows * neurons == size);
     if size == 0 {
         return;
     }
 
-    let state: Vec<_> = state.into_iter().map(SharedMut::new).collect();
-    let record: Vec<_> = record.into_iter().map(|record| record.map(SharedMut::new)).collect();
-    let (output, total) = (SharedMut::new(output), SharedMut::new(total));
+    let layer = Layer {
+        neuron,
+        drive,
+        varying,
+        steps,
+        dt,
+        size,
+        learned: &learned,
+        noise,
+        state: state.into_iter().map(SharedMut::new).collect(),
+        output: SharedMut::new(output),
+        total: SharedMut::new(total),
+        record: record.into_iter().map(|record| record.map(SharedMut::new)).collect(),
+    };
     let blocks = neurons.div_ceil(LANES);
     parallel_for(size / neurons * blocks, GRAIN.div_ceil(LANES * steps.max(1)), |tasks| {
+        let mut room = Room::new(&layer);
         for task in tasks {
             let (row, block) = (task / blocks, task % blocks);
-            let columns = block * LANES..((block + 1) * LANES).min(neurons);
-            vectorised(Lanes {
-                model,
-                drive,
-                varying,
-                steps,
-                dt,
-                size,
-                start: row * neurons + columns.start,
-                columns,
-                state: &state,
-                output: &output,
-                total: &total,
-                record: &record,
-            });
+            layer.advance(row, block * LANES..((block + 1) * LANES).min(neurons), &mut room);
         }
     });
 }
 
-struct Lanes<'a, M, R> {
-    model: &'a M,
+struct Layer<'a, R> {
+    neuron: &'a Neuron,
     drive: Drive<'a, R>,
     varying: bool,
     steps: usize,
     dt: f64,
     size: usize,
-    start: usize,
-    columns: std::ops::Range<usize>,
-    state: &'a [SharedMut<R>],
-    output: &'a SharedMut<R>,
-    total: &'a SharedMut<R>,
-    record: &'a [Option<SharedMut<R>>],
+    learned: &'a [&'a [R]],
+    noise: Option<NoiseRows>,
+    state: Vec<SharedMut<R>>,
+    output: SharedMut<R>,
+    total: SharedMut<R>,
+    record: Vec<Option<SharedMut<R>>>,
 }
 
-impl<M: NeuronModel, R: Element> Kernel for Lanes<'_, M, R> {
-    #[inline(always)]
-    fn run(self) {
-        // A copy, so that the compiler sees its parameters as constants of the loop.
-        let model = self.model.clone();
-        let width = self.columns.len();
-        let here = self.start..self.start + width;
-        let zero = R::default();
-        let (mut gain, mut bias, mut current) = ([zero; LANES], [zero; LANES], [zero; LANES]);
-        let (mut spikes, mut total) = ([zero; LANES], [zero; LANES]);
-        let mut state = [[zero; LANES]; MAX_STATE];
-        gain[..width].copy_from_slice(&self.drive.gain[self.columns.clone()]);
-        bias[..width].copy_from_slice(&self.drive.bias[self.columns.clone()]);
-        for (lanes, shared) in state.iter_mut().zip(self.state) {
-            // SAFETY: these neurons of this row are this task's alone, here and below.
-            lanes[..width].copy_from_slice(unsafe { shared.range_mut(here.clone()) });
+/// A task's own memory: a block over a stretch of time.
+struct Room<R> {
+    currents: Vec<R>,
+    learned: Vec<R>,
+    state: Vec<R>,
+    output: Vec<R>,
+    /// Empty if no state is recorded.
+    history: Vec<R>,
+}
+
+impl<R: Number> Room<R> {
+    fn new(layer: &Layer<R>) -> Self {
+        let numbers = |count: usize| vec![R::default(); count * LANES];
+        let (stretch, variables) = (STRETCH.min(layer.steps), layer.state.len());
+        let recorded = if layer.record.iter().any(Option::is_some) { variables * stretch } else { 0 };
+        Self {
+            currents: numbers(if layer.varying { stretch } else { 1 }),
+            learned: numbers(layer.learned.len()),
+            state: numbers(variables),
+            output: numbers(stretch),
+            history: numbers(recorded),
         }
-        for step in 0..self.steps {
-            let now = here.start + step * self.size..here.end + step * self.size;
-            if step == 0 || self.varying {
-                let input = &self.drive.input[if self.varying { now.clone() } else { here.clone() }];
-                current[..width].copy_from_slice(input);
-                for lane in 0..LANES {
-                    current[lane] = gain[lane] * current[lane] + bias[lane];
-                }
-            }
-            for lane in 0..LANES {
-                let mut one = M::State::<R>::from_fn(|variable| state[variable][lane]);
-                spikes[lane] = model.step(current[lane], &mut one, self.dt);
-                total[lane] = total[lane] + spikes[lane];
-                for (variable, &value) in one.as_ref().iter().enumerate() {
-                    state[variable][lane] = value;
-                }
-            }
-            // SAFETY: as above.
-            unsafe { self.output.range_mut(now.clone()) }.copy_from_slice(&spikes[..width]);
-            for (lanes, record) in state.iter().zip(self.record) {
-                if let Some(record) = record {
-                    // SAFETY: as above.
-                    unsafe { record.range_mut(now.clone()) }.copy_from_slice(&lanes[..width]);
-                }
-            }
+    }
+}
+
+impl<R: Number> Layer<'_, R> {
+    /// Runs all timesteps of the neurons `columns` of a row.
+    fn advance(&self, row: usize, columns: Range<usize>, room: &mut Room<R>) {
+        let (width, neurons) = (columns.len(), self.drive.neurons());
+        let here = row * neurons + columns.start..row * neurons + columns.end;
+        let Room { currents, learned, state, output, history } = room;
+        for (to, values) in learned.chunks_exact_mut(width).zip(self.learned) {
+            to.copy_from_slice(&values[columns.clone()]);
+        }
+        let state = &mut state[..self.state.len() * width];
+        for (to, shared) in state.chunks_exact_mut(width).zip(&self.state) {
+            // SAFETY: these neurons of this row are this task's alone, here and below.
+            to.copy_from_slice(unsafe { shared.range_mut(here.clone()) });
         }
         // SAFETY: as above.
-        unsafe { self.total.range_mut(here.clone()) }.copy_from_slice(&total[..width]);
-        for (lanes, shared) in state.iter().zip(self.state) {
+        let total = unsafe { self.total.range_mut(here.clone()) };
+        total.fill(R::default());
+        let constants =
+            Drive { input: &[][..], gain: &self.drive.gain[columns.clone()], bias: &self.drive.bias[columns.clone()] };
+        if !self.varying {
+            vectorised(Currents {
+                drive: Drive { input: &self.drive.input[here.clone()], ..constants },
+                currents: &mut currents[..width],
+            });
+        }
+        let noise = self.noise.map(|noise| {
+            let first = noise.key.sample(noise.first_sample + row as u64);
+            first.starting_at(columns.start as u32, noise.first_step, noise.order)
+        });
+        for start in (0..self.steps).step_by(STRETCH) {
+            let steps = STRETCH.min(self.steps - start);
+            let at = |step: usize| here.start + (start + step) * self.size..here.end + (start + step) * self.size;
+            if self.varying {
+                for (step, currents) in currents.chunks_exact_mut(width).take(steps).enumerate() {
+                    vectorised(Currents { drive: Drive { input: &self.drive.input[at(step)], ..constants }, currents });
+                }
+            }
+            let rows = if self.varying { steps } else { 1 };
+            let recorded = if history.is_empty() { 0 } else { steps * self.state.len() * width };
+            self.neuron.advance(AdvanceBlock {
+                width,
+                steps,
+                dt: self.dt,
+                currents: &currents[..rows * width],
+                learned: &learned[..self.learned.len() * width],
+                noise: noise.map(|noise| noise.later(start as u64)),
+                state: &mut *state,
+                output: &mut output[..steps * width],
+                history: &mut history[..recorded],
+            });
+            for (step, spikes) in output.chunks_exact(width).take(steps).enumerate() {
+                // SAFETY: as above.
+                let to = unsafe { self.output.range_mut(at(step)) };
+                vectorised(Collect { spikes, output: to, total: &mut *total });
+            }
+            for (index, values) in history[..recorded].chunks_exact(width).enumerate() {
+                let (step, variable) = (index / self.state.len(), index % self.state.len());
+                if let Some(record) = &self.record[variable] {
+                    // SAFETY: as above.
+                    unsafe { record.range_mut(at(step)) }.copy_from_slice(values);
+                }
+            }
+        }
+        for (values, shared) in state.chunks_exact(width).zip(&self.state) {
             // SAFETY: as above.
-            unsafe { shared.range_mut(here.clone()) }.copy_from_slice(&lanes[..width]);
+            unsafe { shared.range_mut(here.clone()) }.copy_from_slice(values);
+        }
+    }
+}
+
+/// The currents of a row of neurons.
+struct Currents<'a, R> {
+    drive: Drive<'a, R>,
+    currents: &'a mut [R],
+}
+
+impl<R: Number> Kernel for Currents<'_, R> {
+    #[inline(always)]
+    fn run(self) {
+        let Drive { input, gain, bias } = self.drive;
+        for (((current, &input), &gain), &bias) in self.currents.iter_mut().zip(input).zip(gain).zip(bias) {
+            *current = gain * input + bias;
+        }
+    }
+}
+
+/// The spikes of a step, written out and added to the total.
+struct Collect<'a, R> {
+    spikes: &'a [R],
+    output: &'a mut [R],
+    total: &'a mut [R],
+}
+
+impl<R: Number> Kernel for Collect<'_, R> {
+    #[inline(always)]
+    fn run(self) {
+        for ((output, total), &spikes) in self.output.iter_mut().zip(self.total).zip(self.spikes) {
+            *output = spikes;
+            *total = *total + spikes;
         }
     }
 }

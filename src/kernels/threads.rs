@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 // SAFETY: the signature is that of autograd/node.cpp, which build.rs compiles into this very library.
 unsafe extern "C" {
@@ -74,5 +74,61 @@ impl<T> SharedMut<T> {
         assert!(range.start <= range.end && range.end <= self.length);
         // SAFETY: in bounds (checked); not aliased (the caller's promise).
         unsafe { std::slice::from_raw_parts_mut(self.pointer.add(range.start), range.len()) }
+    }
+}
+
+/// Calls `task(worker, index)` for every index below `count`, each worker on a thread of libtorch's. Which worker gets which
+/// index is left to chance, so that none waits for another.
+fn share_out<W: Send>(workers: &mut [W], count: usize, task: impl Fn(&mut W, usize) + Sync) {
+    let next = AtomicUsize::new(0);
+    let shared = SharedMut::new(workers);
+    parallel_for(workers.len(), 1, |range| {
+        for worker in range {
+            // SAFETY: `parallel_for` hands out every index once.
+            let worker = unsafe { shared.range_mut(worker..worker + 1) };
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= count {
+                    break;
+                }
+                worker.iter_mut().for_each(|worker| task(worker, index));
+            }
+        }
+    });
+}
+
+/// As [`share_out`], for a task that only reads what it borrows, tensors among it.
+pub(crate) fn share_out_reading<T, W: Send>(
+    workers: &mut [W],
+    count: usize,
+    shared: &T,
+    task: impl Fn(&T, &mut W, usize) + Sync,
+) {
+    struct Reading<'a, T>(&'a T);
+    // SAFETY: libtorch's tensors may be read from several threads at once (its own data loaders and `parallel_for` do); tch
+    // only lacks the marker. `T` is shared by reference, and nothing in this crate writes to a tensor through one but the
+    // optimiser and the loading of weights, which cannot run meanwhile: they need this thread, which waits here.
+    unsafe impl<T> Sync for Reading<'_, T> {}
+    let reading = Reading(shared);
+    let reading = &reading;
+    share_out(workers, count, |worker, index| {
+        let Reading(shared) = reading;
+        task(shared, worker, index);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_index_is_done_once() {
+        for (workers, count) in [(1, 0), (1, 5), (3, 100), (8, 3)] {
+            let mut done = vec![Vec::new(); workers];
+            share_out(&mut done, count, |mine, index| mine.push(index));
+            let mut all = done.concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..count).collect::<Vec<_>>());
+        }
     }
 }

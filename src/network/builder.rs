@@ -1,13 +1,17 @@
-//! A network, built in code.
+//! A network specification, written in code.
 
 use tch::nn::Path;
 use tch::{TchError, Tensor};
 
-use super::layer_spec::{Custom, Dropout, LayerKind, Linear, Pool};
-use super::{BatchNorm, InitialVoltage, LayerSpec, NetworkSpec, SpikingSequential};
+use tch_spiking_core::spec::{
+    BatchNorm, Dropout, EdgeSpec, InitialVoltage, LayerKind, LayerSpec, Linear, NetworkSpec, Pool,
+};
+
+use super::custom::Closure;
+use super::{Network, custom};
 use crate::error::Result;
 
-/// Puts a [`SpikingSequential`] together layer by layer; shapes are inferred.
+/// Puts a [`Network`] together layer by layer; shapes are inferred.
 ///
 /// ```
 /// use tch::{Device, nn};
@@ -46,8 +50,7 @@ impl Builder {
 
     /// Adds a layer under a name of your own, which its parameters carry (`name.weight`).
     pub fn named_layer(self, name: impl Into<String>, layer: impl Into<LayerSpec>) -> Self {
-        let layer = LayerSpec { name: Some(name.into()), ..layer.into() };
-        self.layer(layer)
+        self.layer(layer.into().named(name))
     }
 
     /// Adds a linear layer with a bias.
@@ -75,6 +78,16 @@ impl Builder {
         self.layer(LayerKind::Relu)
     }
 
+    /// Adds the sum of nodes of one shape, by their names.
+    pub fn add(self, nodes: impl IntoIterator<Item = impl Into<EdgeSpec>>) -> Self {
+        self.layer(LayerSpec::from(LayerKind::Add).reading(nodes))
+    }
+
+    /// Adds nodes one after the other along the first dimension (channels or features), by their names.
+    pub fn concat(self, nodes: impl IntoIterator<Item = impl Into<EdgeSpec>>) -> Self {
+        self.layer(LayerSpec::from(LayerKind::Concat).reading(nodes))
+    }
+
     /// Adds batch normalisation as PyTorch has it by default.
     pub fn batch_norm(self) -> Self {
         self.layer(BatchNorm::default())
@@ -82,7 +95,7 @@ impl Builder {
 
     /// Adds dropout with probability `p`.
     pub fn dropout(self, p: f64) -> Self {
-        self.layer(Dropout { p })
+        self.layer(Dropout::new(p))
     }
 
     /// Adds a lowpass filter of time constant `tau` (s).
@@ -96,7 +109,7 @@ impl Builder {
         label: impl Into<String>,
         operation: impl Fn(&Tensor) -> Result<Tensor, TchError> + Send + Sync + 'static,
     ) -> Self {
-        self.layer(Custom::new(label, operation))
+        self.layer(custom(Closure::new(label.into(), Box::new(operation))))
     }
 
     /// Sets the length of a timestep (s); 0.001 otherwise.
@@ -117,7 +130,7 @@ impl Builder {
         self
     }
 
-    /// What was built, in words.
+    /// The specification.
     pub fn into_spec(self) -> NetworkSpec {
         self.spec
     }
@@ -126,7 +139,7 @@ impl Builder {
     ///
     /// # Errors
     /// Naming the first layer that does not fit.
-    pub fn build(self, path: &Path, seed: u64) -> Result<SpikingSequential> {
-        SpikingSequential::new(path, &self.spec, seed)
+    pub fn build(self, path: &Path, seed: u64) -> Result<Network> {
+        Network::new(path, &self.spec, seed)
     }
 }

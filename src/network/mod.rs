@@ -1,47 +1,42 @@
-//! Networks: described, built, run.
+//! Networks with their tensors: layers built from a specification, their parameters and their state.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `spec.rs`, `layer_spec.rs`, `neuron_spec.rs`, `values.rs` | the network in words ([`NetworkSpec`]) |
-//! | `layer_table.rs` | the same as TOML has it |
-//! | `builder.rs` | the same in code ([`Builder`]) |
-//! | `shape.rs` | what shape each layer makes |
-//! | `layer.rs`, `initializer.rs`, `streams.rs` | a layer built: parameters, their first values, randomness |
-//! | `linear.rs` | the product of a linear layer |
-//! | `neurons.rs`, `batch_norm.rs`, `activation.rs` | layers with formulas of their own |
-//! | `sequential.rs`, `state.rs` | the network ([`SpikingSequential`]) and its state in inference ([`State`]) |
+//! | `network.rs` | the network ([`Network`]) |
+//! | `layer.rs`, `parameters.rs` | a layer, its tensors and what it computes on a batch |
+//! | `neurons.rs`, `batch_norm.rs`, `linear.rs`, `custom.rs` | layers with formulas of their own |
+//! | `state.rs` | the state of a network in inference ([`State`]) |
+//! | `builder.rs` | specifications in code ([`Builder`]) |
+//!
+//! Specifications themselves are the core's [`spec`](tch_spiking_core::spec), re-exported here.
 
-mod activation;
 mod batch_norm;
 mod builder;
-mod error;
-mod initializer;
+mod custom;
 mod layer;
-mod layer_spec;
-mod layer_table;
 mod linear;
-mod neuron_spec;
+#[allow(clippy::module_inception)]
+mod network;
 mod neurons;
-mod sequential;
-pub(crate) mod shape;
-mod spec;
+mod parameters;
 mod state;
-mod streams;
-mod values;
 
-pub use activation::LeakyRelu;
-pub use batch_norm::BatchNorm;
 pub(crate) use batch_norm::Normalization;
 pub use builder::Builder;
-pub use error::NetworkError;
-pub use initializer::Initializer;
+pub use custom::{TensorLayer, custom, register_layer};
 pub use layer::Layer;
-pub(crate) use layer::Parameters;
-pub use layer_spec::{Conv2d, Custom, Dropout, LayerKind, LayerSpec, Linear, Pool};
+pub(crate) use layer::dropout_mask;
 pub use linear::linear;
-pub use neuron_spec::{NeuronSpec, Tuning};
+pub use network::Network;
 pub(crate) use neurons::Neurons;
-pub use sequential::SpikingSequential;
-pub use spec::NetworkSpec;
-pub use state::State;
-pub use values::{Distribution, InitialVoltage, Pair};
+pub(crate) use parameters::Parameters;
+pub use state::{State, Voltage};
+
+/// The name of [`Network`] from the time when its layers stood in a row.
+pub type SpikingSequential = Network;
+
+pub use tch_spiking_core::spec::{
+    BatchNorm, Conv2d, Custom, CustomLayer, Distribution, Dropout, Edge, EdgeSpec, Graph, InitialVoltage, Initializer,
+    LayerKind, LayerSpec, LeakyRelu, Linear, NetworkError, NetworkSpec, NeuronSpec, Node, Origin, Pair, ParameterSpec,
+    Pool, Start, Tuning, shape, streams,
+};

@@ -52,7 +52,7 @@ pub(super) fn archive(module: &Module) -> Result<Vec<u8>> {
 fn object(module: &Module, storages: &mut Vec<Vec<u8>>) -> Result<Vec<u8>> {
     let mut parts = Vec::new();
     for part in &module.parts {
-        let stored = part.tensors.iter().map(|(name, tensor)| Ok((*name, Stored::new(tensor)?)));
+        let stored = part.tensors.iter().map(|(name, tensor)| Ok((name.as_str(), Stored::new(tensor)?)));
         parts.push((part.name.as_str(), stored.collect::<Result<Vec<_>>>()?));
     }
     let mut pickle = Pickle::new();

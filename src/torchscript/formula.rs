@@ -26,6 +26,12 @@ pub(super) fn statements(
             _ if !needed[position] => String::new(),
             Operation::Input(index) => inputs[index].clone(),
             Operation::Constant(value) => constant(value),
+            Operation::Fire(distance) => {
+                let (name, zero) = (format!("{prefix}{position}"), constant(0.0));
+                let distance = &names[distance];
+                statements.push(format!("{name} = torch.type_as(torch.gt({distance}, {zero}), {distance})"));
+                name
+            }
             _ => {
                 let name = format!("{prefix}{position}");
                 let operands: Vec<_> = operands.iter().map(|&operand| names[operand].as_str()).collect();
@@ -69,7 +75,8 @@ fn call(operation: Operation) -> (&'static str, Vec<usize>) {
         Operation::Exp(a) => ("exp", vec![a]),
         Operation::ExpM1(a) => ("expm1", vec![a]),
         Operation::Ln1p(a) => ("log1p", vec![a]),
-        Operation::Floor(a) => ("floor", vec![a]),
+        Operation::Floor(a) | Operation::Count(a) => ("floor", vec![a]),
+        Operation::Fire(a) => ("gt", vec![a]),
         Operation::Abs(a) => ("abs", vec![a]),
     }
 }

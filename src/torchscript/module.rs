@@ -29,7 +29,7 @@ pub(super) struct Module {
 /// A layer that has tensors: a submodule, its class called as itself.
 pub(super) struct Part {
     pub name: String,
-    pub tensors: Vec<(&'static str, Tensor)>,
+    pub tensors: Vec<(String, Tensor)>,
 }
 
 impl Module {
@@ -38,7 +38,7 @@ impl Module {
         let mut parts = Vec::new();
         for (layer, name) in network.layers().iter().zip(&names) {
             if let LayerKind::Custom(custom) = layer.kind() {
-                let (layer, label) = (layer.name().to_string(), custom.label.clone());
+                let (layer, label) = (layer.name().to_string(), custom.type_name().to_string());
                 return Err(TorchScriptError::Custom { layer, label }.into());
             }
             let tensors = tensors(layer)?;
@@ -82,12 +82,12 @@ impl Part {
 }
 
 /// The tensors of a layer, of the kind of its parameters.
-fn tensors(layer: &Layer) -> Result<Vec<(&'static str, Tensor)>> {
+fn tensors(layer: &Layer) -> Result<Vec<(String, Tensor)>> {
     let mut tensors: Vec<_> =
-        layer.named_parameters().into_iter().map(|(name, tensor)| (name, tensor.shallow_clone())).collect();
+        layer.named_parameters().into_iter().map(|(name, tensor)| (name.to_string(), tensor.shallow_clone())).collect();
     if let Parameters::Neurons(neurons) = &layer.parameters {
-        tensors.push(("gain", neurons.gain_like(&neurons.bias)?));
-        tensors.push(("initial_voltage", neurons.initial_voltage.f_to_kind(neurons.bias.kind())?));
+        tensors.push(("gain".to_string(), neurons.gain_like(&neurons.bias)?));
+        tensors.push(("initial_voltage".to_string(), neurons.initial_voltage.f_to_kind(neurons.bias.kind())?));
     }
     Ok(tensors)
 }

@@ -2,7 +2,7 @@
 
 use crate::network::{Layer, LayerKind, NeuronSpec, Pair, Parameters, Pool, SpikingSequential};
 use crate::neuron::{Formula, Neuron};
-use crate::synapse::{Coefficients, Synapse};
+use tch_spiking_core::synapse::{Coefficients, Synapse};
 
 use super::formula::statements;
 use super::module::CLASS;
@@ -31,7 +31,9 @@ impl Program {
         Self::print(network, names, |program, named| match (named.layer.kind(), &named.layer.parameters) {
             (LayerKind::Neuron(spec), Parameters::Neurons(neurons)) => {
                 let current = program.current(named, spec);
-                program.formula(named, &neurons.model.rate_formula(), &[current], 1).remove(0)
+                // `Module::new` has refused models without a rate.
+                let formula = neurons.model.rate().map(|rate| rate.formula());
+                formula.map_or(current.clone(), |formula| program.formula(named, &formula, &[current], 1).remove(0))
             }
             _ => stateless(named, &program.output),
         })
@@ -41,9 +43,7 @@ impl Program {
     pub fn spikes(network: &SpikingSequential, names: &[String]) -> Self {
         let dt = network.spec().dt;
         Self::print(network, names, |program, named| match (named.layer.kind(), &named.layer.parameters) {
-            (LayerKind::Neuron(spec), Parameters::Neurons(neurons)) => {
-                program.neurons(named, spec, neurons.model.as_ref(), dt)
-            }
+            (LayerKind::Neuron(spec), Parameters::Neurons(neurons)) => program.neurons(named, spec, &neurons.model, dt),
             (LayerKind::Synapse(synapse), _) => program.filter(named, *synapse, dt),
             _ => stateless(named, &program.output),
         })
@@ -95,10 +95,10 @@ impl Program {
     }
 
     /// A layer of neurons in time: its output.
-    fn neurons(&mut self, named: &Named, spec: &NeuronSpec, model: &dyn Neuron, dt: f64) -> String {
+    fn neurons(&mut self, named: &Named, spec: &NeuronSpec, model: &Neuron, dt: f64) -> String {
         let shape = batch_of(named.layer);
         let mut inputs = vec![self.current(named, spec)];
-        for variable in 0..model.state_names().len() {
+        for variable in 0..model.state().len() {
             let state = format!("state{}_{variable}", named.index);
             self.once.push(match variable {
                 0 => format!("{state} = torch.expand(self.{}.initial_voltage, {shape})", named.name),
@@ -240,9 +240,12 @@ fn stateless(Named { layer, name, .. }: &Named, input: &str) -> String {
             number(norm.momentum),
             number(norm.eps)
         ),
-        LayerKind::Dropout(_) | LayerKind::Neuron(_) | LayerKind::Synapse(_) | LayerKind::Custom(_) => {
-            input.to_string()
-        }
+        LayerKind::Add
+        | LayerKind::Concat
+        | LayerKind::Dropout(_)
+        | LayerKind::Neuron(_)
+        | LayerKind::Synapse(_)
+        | LayerKind::Custom(_) => input.to_string(),
     }
 }
 

@@ -9,8 +9,9 @@ use super::batches::Order;
 use super::trainer::cross_entropy;
 use super::{Optimizer, Trainer};
 use crate::autograd;
+use crate::engine::{Activity, Observer, Pass, TrainingStep, Visit, forward};
 use crate::error::Result;
-use crate::network::LayerKind;
+use crate::network::{Layer, LayerKind, Origin};
 
 /// Steps before the measured ones, in which libtorch chooses algorithms and memory is made.
 const WARM_UP: usize = 5;
@@ -61,9 +62,47 @@ struct Times {
 }
 
 /// What a layer was given and what it made of it, cut out of the graph of the whole network.
+#[derive(Debug)]
 struct Piece {
-    input: Tensor,
+    /// The layer that each input comes from, none for the network's own, and the input.
+    inputs: Vec<(Option<usize>, Tensor)>,
     output: Tensor,
+    /// How long it took (ms).
+    forward: f64,
+}
+
+/// Times each layer of a pass, and cuts the graph at its inputs.
+#[derive(Debug)]
+struct Pieces {
+    device: Device,
+    since: Instant,
+    cut: Vec<Piece>,
+}
+
+impl Observer for Pieces {
+    fn before(&mut self, _index: usize, layer: &Layer, inputs: &mut [Activity]) -> Result<()> {
+        for (input, edge) in inputs.iter_mut().zip(layer.inputs()) {
+            if edge.from != Origin::Input {
+                let tensor = input.tensor();
+                *input = input.with(tensor.detach().set_requires_grad(tensor.requires_grad()));
+            }
+        }
+        wait(self.device);
+        self.since = Instant::now();
+        Ok(())
+    }
+
+    fn after(&mut self, visit: &mut Visit) -> Result<()> {
+        wait(self.device);
+        let forward = self.since.elapsed().as_secs_f64() * 1e3;
+        let from = visit.layer.inputs().iter().map(|edge| match edge.from {
+            Origin::Node(index) => Some(index),
+            Origin::Input => None,
+        });
+        let inputs = from.zip(visit.inputs.iter().map(|input| input.tensor().shallow_clone())).collect();
+        self.cut.push(Piece { inputs, output: visit.output.tensor().shallow_clone(), forward });
+        Ok(())
+    }
 }
 
 impl Trainer {
@@ -102,8 +141,7 @@ impl Trainer {
     fn whole_step(&self, order: &Order, index: u64, optimizer: &mut Optimizer) -> Result<()> {
         let (images, labels) = order.batch(&self.training, index, self.input_kind())?;
         optimizer.zero_grad();
-        self.network.set_training_step(index);
-        cross_entropy(&self.network.forward_training(&images)?, &labels)?.f_backward()?;
+        cross_entropy(&self.network.forward_training(&images, index)?, &labels)?.f_backward()?;
         optimizer.step(0.0)
     }
 
@@ -112,29 +150,33 @@ impl Trainer {
         let (batch, data) = timed(device, || Ok(order.batch(&self.training, index, self.input_kind())?))?;
         let (images, labels) = batch;
         optimizer.zero_grad();
-        let mut layers = Vec::new();
-        let mut pieces: Vec<Piece> = Vec::new();
-        for position in 0..network.layers().len() {
-            let input = match pieces.last() {
-                None => images.shallow_clone(),
-                Some(Piece { output, .. }) => output.detach().set_requires_grad(output.requires_grad()),
-            };
-            let (output, seconds) = timed(device, || network.layer_rates(position, &input, Some(index)))?;
-            layers.push([seconds, 0.0]);
-            pieces.push(Piece { input, output });
-        }
+        let mut pieces = Pieces { device, since: Instant::now(), cut: Vec::new() };
+        let training = Some(TrainingStep { number: index });
+        let input = Activity::Constant(images.shallow_clone());
+        forward(network, &input, None, &mut Pass { training, observer: Some(&mut pieces), ..Pass::rates() })?;
+        let pieces = pieces.cut;
+        let mut layers: Vec<[f64; 2]> = pieces.iter().map(|piece| [piece.forward, 0.0]).collect();
         let last = pieces.last().map_or(&images, |piece| &piece.output);
         let logits = last.detach().set_requires_grad(last.requires_grad());
         let ((), loss) =
             timed(device, || Ok(cross_entropy(&logits.f_to_kind(network.kind())?, &labels)?.f_backward()?))?;
-        let mut gradient = logits.grad();
-        for (Piece { input, output }, [_, backward]) in pieces.into_iter().zip(&mut layers).rev() {
-            if !output.requires_grad() {
-                break;
+        // The gradient of each layer's output, summed over the layers that read it.
+        let mut gradients: Vec<Option<Tensor>> = pieces.iter().map(|_| None).collect();
+        if let Some(last) = gradients.last_mut() {
+            *last = Some(logits.grad());
+        }
+        for (position, Piece { inputs, output, .. }) in pieces.iter().enumerate().rev() {
+            let Some(gradient) = gradients[position].take().filter(|_| output.requires_grad()) else { continue };
+            let seed = seed(output, gradient)?;
+            layers[position][1] = timed(device, || Ok(seed.f_backward()?))?.1;
+            for (from, input) in inputs.iter().filter(|(_, input)| input.requires_grad()) {
+                let Some(sum) = from.and_then(|from| gradients.get_mut(from)) else { continue };
+                let gradient = input.grad();
+                *sum = Some(match sum.take() {
+                    Some(sum) => sum.f_add(&gradient)?,
+                    None => gradient,
+                });
             }
-            let seed = seed(&output, gradient)?;
-            *backward = timed(device, || Ok(seed.f_backward()?))?.1;
-            gradient = input.grad();
         }
         let ((), optimizer) = timed(device, || optimizer.step(0.0))?;
         Ok(Times { data, layers, loss, optimizer })
@@ -178,19 +220,21 @@ fn seed(output: &Tensor, gradient: Tensor) -> Result<Tensor> {
 
 /// The result of `work` and how long it took (ms), what a device still had to do included.
 fn timed<T>(device: Device, work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
-    let wait = || {
-        if let Device::Cuda(index) = device {
-            tch::Cuda::synchronize(index as i64);
-        }
-    };
-    wait();
+    wait(device);
     let start = Instant::now();
     let result = work()?;
-    wait();
+    wait(device);
     Ok((result, start.elapsed().as_secs_f64() * 1e3))
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Waits for what a device still has to do.
+fn wait(device: Device) {
+    if let Device::Cuda(index) = device {
+        tch::Cuda::synchronize(index as i64);
+    }
 }

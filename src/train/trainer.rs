@@ -192,9 +192,8 @@ impl Trainer {
     fn step(&mut self, order: &Order, sums: &mut Sums) -> Result<()> {
         let index = self.position.step;
         let (images, labels) = order.batch(&self.training, index, self.input_kind())?;
-        self.network.set_training_step(self.position.epoch * order.batches() + index);
         self.optimizer.zero_grad();
-        let output = self.network.forward_training(&images)?;
+        let output = self.network.forward_training(&images, self.position.epoch * order.batches() + index)?;
         let loss = cross_entropy(&output, &labels)?;
         loss.f_backward()?;
         self.optimizer.step(self.learning_rate(index as f64 / order.batches() as f64))?;
@@ -226,7 +225,7 @@ impl Trainer {
             return Ok(());
         }
         let (images, _) = order.batch(&self.training, self.position.step - 1, self.input_kind())?;
-        let layer = self.network.first_non_finite_layer(&images)?;
+        let layer = self.network.first_non_finite_layer(&crate::engine::Activity::Constant(images))?;
         Err(TrainError::NonFinite {
             loss: self.position.running.loss,
             epoch: self.position.epoch + 1,

@@ -171,7 +171,7 @@ impl TensorMap {
 }
 
 /// The layer, the last name and the shape of a parameter.
-fn find(network: &SpikingSequential, parameter: &str) -> Option<(usize, &'static str, Vec<i64>)> {
+fn find<'a>(network: &'a SpikingSequential, parameter: &str) -> Option<(usize, &'a str, Vec<i64>)> {
     let (layer, leaf) = parameter.rsplit_once('.')?;
     let index = network.layers().iter().position(|known| known.name() == layer)?;
     let known = network.layers()[index].named_parameters();

@@ -11,8 +11,9 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::launch::{self, Launch, ScanTensors};
 use super::{compile, libraries, source};
-use crate::kernels::{self, Drive, Element, Scan, Stored};
-use crate::neuron::{Lif, NeuronModel, RectifiedLinear};
+use crate::kernels::{self, Scan, TensorNumber};
+use tch_spiking_core::kernels::{Drive, Number};
+use tch_spiking_core::neuron::{Lif, Neuron, RectifiedLinear};
 
 /// What CUDA has and C++ has not: indices, and a launch, which goes through them one by one.
 const BEFORE: &str = "
@@ -98,13 +99,17 @@ fn assert_close(ours: &Tensor, theirs: &Tensor, tolerance: f64, what: &str) {
 }
 
 /// Rates and gradients of `rows` rows of `neurons`, by the CUDA source and by the processor's kernels.
-fn compare_rates<M: NeuronModel, S: Stored>(model: &M, rows: i64, neurons: i64, tolerance: f64) {
-    let source = source::rate(model, S::TENSOR_KIND).unwrap();
+fn compare_rates<S: TensorNumber>(model: impl Into<Neuron>, rows: i64, neurons: i64, tolerance: f64)
+where
+    S::Computed: TensorNumber,
+{
+    let model = &model.into();
+    let source = source::rate(model, S::KIND).unwrap();
     let Some(host) = Host::compile(&source, &["rate_forward", "rate_backward"]) else { return };
-    let computed = S::Computed::TENSOR_KIND;
-    let input = mixed(-2.0, 5.0, &[rows, neurons], S::TENSOR_KIND);
+    let computed = S::Computed::KIND;
+    let input = mixed(-2.0, 5.0, &[rows, neurons], S::KIND);
     let (gain, bias) = (mixed(0.5, 2.0, &[neurons], computed), mixed(0.0, 1.5, &[neurons], computed));
-    let gradient = mixed(-1.0, 1.0, &[rows, neurons], S::TENSOR_KIND);
+    let gradient = mixed(-1.0, 1.0, &[rows, neurons], S::KIND);
     let results = || [input.ones_like(), gradient.copy(), bias.ones_like()];
     let drive = [&input, &gain, &bias];
     let [mut output, mut to_input, mut to_bias] = results();
@@ -118,15 +123,16 @@ fn compare_rates<M: NeuronModel, S: Stored>(model: &M, rows: i64, neurons: i64, 
         gain: kernels::elements(&gain).unwrap(),
         bias: kernels::elements(&bias).unwrap(),
     };
-    kernels::rate_forward(model, drive(), kernels::elements_mut(&mut output).unwrap());
+    let rate = model.rate().unwrap();
+    kernels::rate_forward(rate, drive(), kernels::elements_mut(&mut output).unwrap());
     kernels::rate_backward(
-        model,
+        rate,
         drive(),
         kernels::elements_mut(&mut to_input).unwrap(),
         kernels::elements_mut(&mut to_bias).unwrap(),
     );
     for ((ours, theirs), what) in ours.iter().zip([output, to_input, to_bias]).zip(["output", "input", "bias"]) {
-        assert_close(ours, &theirs, tolerance, &format!("{model:?} {:?} {rows} x {neurons}: {what}", S::TENSOR_KIND));
+        assert_close(ours, &theirs, tolerance, &format!("{model:?} {:?} {rows} x {neurons}: {what}", S::KIND));
     }
 }
 
@@ -134,29 +140,30 @@ fn compare_rates<M: NeuronModel, S: Stored>(model: &M, rows: i64, neurons: i64, 
 fn rates_and_gradients_are_those_of_the_processor() {
     let soft = Lif { smoothing: 0.1, amplitude: 0.01, ..Lif::default() };
     for (rows, neurons) in [(1, 1), (3, 70), (67, 129)] {
-        compare_rates::<_, f32>(&Lif::default(), rows, neurons, 1e-4);
-        compare_rates::<_, f64>(&Lif::default(), rows, neurons, 1e-11);
-        compare_rates::<_, bf16>(&Lif::default(), rows, neurons, 1e-2);
+        compare_rates::<f32>(Lif::default(), rows, neurons, 1e-4);
+        compare_rates::<f64>(Lif::default(), rows, neurons, 1e-11);
+        compare_rates::<bf16>(Lif::default(), rows, neurons, 1e-2);
     }
-    compare_rates::<_, f32>(&soft, 5, 131, 1e-4);
-    compare_rates::<_, f64>(&soft, 5, 131, 1e-11);
-    compare_rates::<_, f32>(&RectifiedLinear::default(), 5, 131, 1e-6);
+    compare_rates::<f32>(soft.clone(), 5, 131, 1e-4);
+    compare_rates::<f64>(soft.clone(), 5, 131, 1e-11);
+    compare_rates::<f32>(RectifiedLinear::default(), 5, 131, 1e-6);
 }
 
 /// Spikes, states and records, by the CUDA source and by the processor's kernel.
-fn compare_scans<M: NeuronModel, R: Element>(model: &M, high: f64, varying: bool, record: bool) {
+fn compare_scans<R: Number + TensorNumber>(model: impl Into<Neuron>, high: f64, varying: bool, record: bool) {
+    let model = &model.into();
     const STEPS: i64 = 50;
     const DT: f64 = 0.001;
-    let source = source::scan(model, DT, R::TENSOR_KIND).unwrap();
+    let source = source::scan(model, DT, R::KIND).unwrap();
     let Some(host) = Host::compile(&source, &["scan"]) else { return };
-    let input = mixed(-1.0, high, if varying { &[STEPS, 3, 71] } else { &[3, 71] }, R::TENSOR_KIND);
-    let (gain, bias) = (mixed(0.5, 2.0, &[71], R::TENSOR_KIND), mixed(0.0, 1.0, &[71], R::TENSOR_KIND));
-    let empty = || Tensor::ones([STEPS, 3, 71], (R::TENSOR_KIND, Device::Cpu));
+    let input = mixed(-1.0, high, if varying { &[STEPS, 3, 71] } else { &[3, 71] }, R::KIND);
+    let (gain, bias) = (mixed(0.5, 2.0, &[71], R::KIND), mixed(0.0, 1.0, &[71], R::KIND));
+    let empty = || Tensor::ones([STEPS, 3, 71], (R::KIND, Device::Cpu));
     let tensors = || {
-        let state: Vec<Tensor> = (0..M::STATE.len())
-            .map(|variable| mixed(0.0, if variable == 0 { 1.0 } else { 0.002 }, &[3, 71], R::TENSOR_KIND))
+        let state: Vec<Tensor> = (0..model.state().len())
+            .map(|variable| mixed(0.0, if variable == 0 { 1.0 } else { 0.002 }, &[3, 71], R::KIND))
             .collect();
-        let records: Vec<Option<Tensor>> = (0..M::STATE.len()).map(|_| record.then(empty)).collect();
+        let records: Vec<Option<Tensor>> = (0..model.state().len()).map(|_| record.then(empty)).collect();
         (state, empty(), records)
     };
     let (mut state, mut output, mut records) = tensors();
@@ -172,6 +179,8 @@ fn compare_scans<M: NeuronModel, R: Element>(model: &M, high: f64, varying: bool
         drive: Drive { input: slice(&input), gain: slice(&gain), bias: slice(&bias) },
         steps: STEPS as usize,
         dt: DT,
+        learned: vec![],
+        noise: None,
         state: their_state.iter_mut().map(|tensor| kernels::elements_mut(tensor).unwrap()).collect(),
         output: kernels::elements_mut(&mut their_output).unwrap(),
         total: kernels::elements_mut(&mut total).unwrap(),
@@ -181,16 +190,16 @@ fn compare_scans<M: NeuronModel, R: Element>(model: &M, high: f64, varying: bool
             .collect(),
     };
     kernels::scan(model, scan);
-    assert_close(&total, &their_output.sum_dim_intlist(0, false, R::TENSOR_KIND), 1e-5, "total");
+    assert_close(&total, &their_output.sum_dim_intlist(0, false, R::KIND), 1e-5, "total");
 
     let spikes = their_output.count_nonzero(None::<i64>).int64_value(&[]);
     let different = output.ne_tensor(&their_output).sum(Kind::Int64).int64_value(&[]);
     assert!(spikes > 100, "{spikes}");
     // In f32, exponentials that differ in the last place may move a spike by a step.
-    let allowed = if R::TENSOR_KIND == Kind::Double { 0 } else { output.numel() as i64 / 1000 };
+    let allowed = if R::KIND == Kind::Double { 0 } else { output.numel() as i64 / 1000 };
     assert!(different <= allowed, "{different} of {spikes} spikes differ");
     if different == 0 {
-        let tolerance = if R::TENSOR_KIND == Kind::Double { 1e-9 } else { 1e-2 };
+        let tolerance = if R::KIND == Kind::Double { 1e-9 } else { 1e-2 };
         let pairs = state.iter().zip(&their_state).chain(records.iter().flatten().zip(their_records.iter().flatten()));
         for (ours, theirs) in pairs {
             assert_close(ours, theirs, tolerance, "state");
@@ -203,13 +212,13 @@ fn spikes_are_those_of_the_processor() {
     let floored = Lif { min_voltage: -1.0, amplitude: 0.01, ..Lif::default() };
     let open = Lif { min_voltage: f64::NEG_INFINITY, tau_ref: 0.0, ..Lif::default() };
     for varying in [false, true] {
-        compare_scans::<_, f64>(&Lif::default(), 20.0, varying, true);
-        compare_scans::<_, f32>(&Lif::default(), 20.0, varying, false);
+        compare_scans::<f64>(Lif::default(), 20.0, varying, true);
+        compare_scans::<f32>(Lif::default(), 20.0, varying, false);
     }
-    compare_scans::<_, f64>(&floored, 20.0, true, true);
-    compare_scans::<_, f32>(&open, 20.0, false, true);
-    compare_scans::<_, f64>(&RectifiedLinear { amplitude: 0.5 }, 2500.0, true, true);
-    compare_scans::<_, f32>(&RectifiedLinear::default(), 2500.0, false, true);
+    compare_scans::<f64>(floored, 20.0, true, true);
+    compare_scans::<f32>(open, 20.0, false, true);
+    compare_scans::<f64>(RectifiedLinear { amplitude: 0.5 }, 2500.0, true, true);
+    compare_scans::<f32>(RectifiedLinear::default(), 2500.0, false, true);
 }
 
 #[test]
@@ -230,10 +239,10 @@ fn the_compiler_of_cuda_takes_the_source() {
         println!("skipped: {cause}");
         return;
     }
-    let soft = Lif { smoothing: 0.1, min_voltage: f64::NEG_INFINITY, ..Lif::default() };
+    let soft = Neuron::new(Lif { smoothing: 0.1, min_voltage: f64::NEG_INFINITY, ..Lif::default() });
     for kind in [Kind::Float, Kind::Double, Kind::BFloat16] {
         let sources =
-            [source::rate(&Lif::default(), kind), source::rate(&soft, kind), source::scan(&soft, 0.001, kind)];
+            [source::rate(&Lif::default().into(), kind), source::rate(&soft, kind), source::scan(&soft, 0.001, kind)];
         for source in sources.into_iter().flatten() {
             let binary = compile::compile(&source, (9, 0)).unwrap();
             assert_eq!(&binary[..4], b"\x7fELF");

@@ -1,6 +1,5 @@
 //! Compiled kernels on a device, and their launch.
 
-use std::any::Any;
 use std::ffi::{CString, c_int, c_void};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +8,7 @@ use tch::{Kind, TchError};
 use super::compile::compile;
 use super::launch::Launch;
 use super::libraries::{Driver, driver};
-use crate::neuron::NeuronModel;
+use tch_spiking_core::neuron::Neuron;
 
 /// The attributes of a device that say its compute capability.
 const CAPABILITY: [c_int; 2] = [75, 76];
@@ -103,23 +102,20 @@ fn ok(function: &str, code: c_int) -> Result<(), String> {
 
 /// What kernels are compiled for; `dt` (s) for those of spikes.
 #[derive(Clone, PartialEq)]
-pub(super) struct Key<M> {
-    pub(super) model: M,
+pub(super) struct Key {
+    pub(super) model: Neuron,
     pub(super) dt: Option<f64>,
     pub(super) kind: Kind,
     pub(super) device: usize,
 }
 
-type Cached = (Box<dyn Any + Send>, Result<Arc<Module>, String>);
+type Cached = (Key, Result<Arc<Module>, String>);
 
 /// The kernels of `key`, compiled from `source` the first time; that they cannot be is remembered too.
-pub(super) fn cached<M: NeuronModel>(
-    key: &Key<M>,
-    source: impl FnOnce() -> Option<String>,
-) -> Result<Arc<Module>, String> {
+pub(super) fn cached(key: &Key, source: impl FnOnce() -> Option<String>) -> Result<Arc<Module>, String> {
     static CACHE: Mutex<Vec<Cached>> = Mutex::new(Vec::new());
     let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = cache.iter().find(|(other, _)| other.downcast_ref::<Key<M>>() == Some(key));
+    let found = cache.iter().find(|(other, _)| other == key);
     if let Some((_, module)) = found {
         return module.clone();
     }
@@ -127,6 +123,6 @@ pub(super) fn cached<M: NeuronModel>(
         Some(source) => Module::new(&source, key.device).map(Arc::new),
         None => Err(format!("there are no kernels for {:?}", key.kind)),
     };
-    cache.push((Box::new(key.clone()), module.clone()));
+    cache.push((key.clone(), module.clone()));
     module
 }

@@ -7,14 +7,14 @@ use std::fmt::Write;
 
 use tch::Kind;
 
-use crate::neuron::{Formula, Neuron, NeuronModel, Operation};
+use tch_spiking_core::neuron::{Formula, Neuron, Operation};
 
 /// The kernels of the rate. `kind` is that of input and output in memory: `BFloat16` is computed with as `float`.
 ///
 /// A thread has a neuron and goes through rows: the neighbouring thread has the neighbouring neuron, so that memory is read
 /// in whole lines. The bias gradient is summed by chunks of rows, each thread in order: the result is reproducible.
-pub(super) fn rate<M: NeuronModel>(model: &M, kind: Kind) -> Option<String> {
-    let formula = model.rate_formula();
+pub(super) fn rate(model: &Neuron, kind: Kind) -> Option<String> {
+    let formula = model.rate()?.formula();
     let (body, outputs) = statements(&formula, &["current".to_string()]);
     Some(format!(
         "{prelude}
@@ -64,8 +64,8 @@ extern "C" __global__ void rate_backward(const stored* input, const real* gain, 
 "#;
 
 /// The kernel of the spiking step over time: a thread has one neuron of one image, its state in registers.
-pub(super) fn scan<M: NeuronModel>(model: &M, dt: f64, kind: Kind) -> Option<String> {
-    let variables = M::STATE.len();
+pub(super) fn scan(model: &Neuron, dt: f64, kind: Kind) -> Option<String> {
+    let variables = model.state().len();
     let formula = model.step_formula(dt);
     let inputs = std::iter::once("current".to_string()).chain((0..variables).map(|variable| format!("s{variable}")));
     let (body, outputs) = statements(&formula, &inputs.collect::<Vec<_>>());
@@ -117,7 +117,7 @@ static __device__ inline real from_stored(stored x) { return x; }
 static __device__ inline stored to_stored(real x) { return x; }
 ";
 
-/// As in `element.rs`.
+/// As in the core's `number.rs`.
 const BF16: &str = "typedef unsigned short stored;
 union Bits { unsigned bits; float number; };
 static __device__ inline real from_stored(stored x) {
@@ -153,7 +153,8 @@ fn statements(formula: &Formula, inputs: &[String]) -> (String, Vec<String>) {
             Operation::Exp(a) => format!("real_exp(v{a})"),
             Operation::ExpM1(a) => format!("real_exp_m1(v{a})"),
             Operation::Ln1p(a) => format!("real_ln_1p(v{a})"),
-            Operation::Floor(a) => format!("real_floor(v{a})"),
+            Operation::Floor(a) | Operation::Count(a) => format!("real_floor(v{a})"),
+            Operation::Fire(a) => format!("v{a} > 0 ? (real)1 : (real)0"),
             Operation::Abs(a) => format!("real_abs(v{a})"),
         };
         let _ = writeln!(body, "    const {kind} v{position} = {value};");

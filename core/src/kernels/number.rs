@@ -1,0 +1,114 @@
+//! The numbers that kernels read and write.
+
+use half::bf16;
+
+use super::{AdvanceBlock, GradientBlock, RateBlock};
+use crate::neuron::{Neuron, RateNeuron, Real};
+
+/// A number type that kernels compute with: `f32` or `f64`.
+pub trait Number: Real<Mask = bool> + Default + PartialOrd + Stored<Computed = Self> {
+    /// Without loss.
+    #[doc(hidden)]
+    fn to_f64(self) -> f64;
+    #[doc(hidden)]
+    fn advance(neuron: &Neuron, block: AdvanceBlock<Self>);
+}
+
+/// A number type that a layer's input and output are stored as: the one computed with, or a shorter one (`bf16`).
+pub trait Stored: Copy + std::fmt::Debug + Send + Sync + sealed::Sealed + 'static {
+    /// What is computed with.
+    type Computed: Number;
+    /// The number itself.
+    fn load(self) -> Self::Computed;
+    /// The nearest number to `value` that can be stored.
+    fn store(value: Self::Computed) -> Self;
+    #[doc(hidden)]
+    fn rate_forward(neuron: &(dyn RateNeuron + '_), block: RateBlock<Self>);
+    #[doc(hidden)]
+    fn rate_backward(neuron: &(dyn RateNeuron + '_), block: GradientBlock<Self>);
+}
+
+macro_rules! computed {
+    ($float:ty, $advance:ident, $forward:ident, $backward:ident) => {
+        impl Number for $float {
+            #[inline(always)]
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+            fn advance(neuron: &Neuron, block: AdvanceBlock<Self>) {
+                neuron.$advance(block);
+            }
+        }
+
+        impl Stored for $float {
+            type Computed = $float;
+            #[inline(always)]
+            fn load(self) -> Self {
+                self
+            }
+            #[inline(always)]
+            fn store(value: Self) -> Self {
+                value
+            }
+            fn rate_forward(neuron: &(dyn RateNeuron + '_), block: RateBlock<Self>) {
+                neuron.$forward(block);
+            }
+            fn rate_backward(neuron: &(dyn RateNeuron + '_), block: GradientBlock<Self>) {
+                neuron.$backward(block);
+            }
+        }
+    };
+}
+computed!(f32, advance_f32, forward_f32, backward_f32);
+computed!(f64, advance_f64, forward_f64, backward_f64);
+
+/// The upper half of an `f32`. (The conversions are ours because those of `half` do not vectorise.)
+impl Stored for bf16 {
+    type Computed = f32;
+    #[inline(always)]
+    fn load(self) -> f32 {
+        f32::from_bits(u32::from(self.to_bits()) << 16)
+    }
+    /// Rounded to nearest, ties to even.
+    #[inline(always)]
+    fn store(value: f32) -> Self {
+        let bits = value.to_bits();
+        let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+        // Rounding could carry a NaN over into a number.
+        let nan = (bits >> 16) | 0x40;
+        Self::from_bits(if value.is_nan() { nan } else { rounded } as u16)
+    }
+    fn rate_forward(neuron: &(dyn RateNeuron + '_), block: RateBlock<Self>) {
+        neuron.forward_bf16(block);
+    }
+    fn rate_backward(neuron: &(dyn RateNeuron + '_), block: GradientBlock<Self>) {
+        neuron.backward_bf16(block);
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+    impl Sealed for half::bf16 {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bf16_is_rounded_as_by_the_half_crate() {
+        let special = [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN_POSITIVE, 1e-45, -1e-40];
+        let ties = (0..1u32 << 16).map(|upper| f32::from_bits(upper << 16 | 0x8000));
+        let between = (0..1u32 << 16).map(|upper| f32::from_bits(upper << 16 | upper.wrapping_mul(40_503) & 0xffff));
+        for value in special.into_iter().chain(ties).chain(between) {
+            let (ours, theirs) = (bf16::store(value), bf16::from_f32(value));
+            assert!(ours == theirs || ours.is_nan() && theirs.is_nan(), "{value}: {ours} {theirs}");
+        }
+        for bits in 0..=u16::MAX {
+            let number = bf16::from_bits(bits);
+            assert!(number.is_nan() || bf16::store(number.load()) == number);
+        }
+    }
+}

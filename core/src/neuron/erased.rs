@@ -1,0 +1,310 @@
+//! Any model behind one type: what layers hold.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Formula, Learned, NeuronError, NeuronModel, Rate, RateModel, Rates, Recorded, StateArray, StateVariable};
+use super::{StepInput, Traced};
+use crate::kernels::{AdvanceBlock, GradientBlock, Number, RateBlock, Stored, advance, rate_backward, rate_forward};
+use half::bf16;
+
+/// Any [`NeuronModel`], its type erased. Cheap to clone.
+///
+/// ```
+/// use tch_spiking_core::neuron::{Lif, Neuron};
+///
+/// let neuron = Neuron::new(Lif::default());
+/// assert_eq!(neuron.name(), "lif");
+/// assert_eq!(neuron.rate().map(|rate| rate.max_rate()), Some(500.0));
+/// assert!(neuron.downcast_ref::<Lif>().is_some());
+/// ```
+#[derive(Clone)]
+pub struct Neuron {
+    model: Arc<dyn Erased>,
+}
+
+/// What a [`Neuron`] asks of its model; every [`NeuronModel`] implements it.
+trait Erased: Any + fmt::Debug + Send + Sync {
+    fn name(&self) -> &'static str;
+    fn state(&self) -> &'static [StateVariable];
+    fn learned(&self) -> &'static [Learned];
+    fn is_noisy(&self) -> bool;
+    fn parameters(&self) -> toml::Table;
+    fn check(&self) -> Result<(), NeuronError>;
+    fn integral(&self) -> f64;
+    fn with_parameters(&self, parameters: toml::Table) -> Result<Neuron, NeuronError>;
+    fn step_formula(&self, dt: f64) -> Formula;
+    fn advance_f32(&self, block: AdvanceBlock<f32>);
+    fn advance_f64(&self, block: AdvanceBlock<f64>);
+    fn rates(&self) -> Option<&dyn RateNeuron>;
+    fn equals(&self, other: &dyn Any) -> bool;
+}
+
+/// The rate of a [`Neuron`] that has one; every [`RateModel`] implements it.
+pub trait RateNeuron: sealed::Sealed + Send + Sync {
+    /// See [`RateModel::max_rate`] (Hz).
+    fn max_rate(&self) -> f64;
+    /// See [`RateModel::gain_bias`].
+    ///
+    /// # Errors
+    /// When no gain and bias do that.
+    fn gain_bias(&self, max_rate: f64, intercept: f64) -> Result<(f64, f64), NeuronError>;
+    /// The output and its derivative at one current.
+    fn at(&self, current: f64) -> Rate<f64>;
+    /// [`RateModel::rate`] recorded: from the current to the output and its derivative.
+    fn formula(&self) -> Formula;
+    #[doc(hidden)]
+    fn forward_f32(&self, block: RateBlock<f32>);
+    #[doc(hidden)]
+    fn forward_f64(&self, block: RateBlock<f64>);
+    #[doc(hidden)]
+    fn forward_bf16(&self, block: RateBlock<bf16>);
+    #[doc(hidden)]
+    fn backward_f32(&self, block: GradientBlock<f32>);
+    #[doc(hidden)]
+    fn backward_f64(&self, block: GradientBlock<f64>);
+    #[doc(hidden)]
+    fn backward_bf16(&self, block: GradientBlock<bf16>);
+}
+
+impl dyn RateNeuron + '_ {
+    /// The rates of a block of neurons.
+    pub fn forward<S: Stored>(&self, block: RateBlock<S>) {
+        S::rate_forward(self, block);
+    }
+    /// The gradients of a block of neurons.
+    pub fn backward<S: Stored>(&self, block: GradientBlock<S>) {
+        S::rate_backward(self, block);
+    }
+}
+
+impl Neuron {
+    /// Wraps `model`.
+    pub fn new(model: impl NeuronModel) -> Self {
+        Self { model: Arc::new(model) }
+    }
+
+    /// The model's name: `lif`.
+    pub fn name(&self) -> &'static str {
+        self.model.name()
+    }
+
+    /// Its state variables.
+    pub fn state(&self) -> &'static [StateVariable] {
+        self.model.state()
+    }
+
+    /// Its learned parameters.
+    pub fn learned(&self) -> &'static [Learned] {
+        self.model.learned()
+    }
+
+    /// Whether its step uses random numbers.
+    pub fn is_noisy(&self) -> bool {
+        self.model.is_noisy()
+    }
+
+    /// Its parameters by name.
+    pub fn parameters(&self) -> toml::Table {
+        self.model.parameters()
+    }
+
+    /// See [`NeuronModel::validate`].
+    ///
+    /// # Errors
+    /// Naming the parameter.
+    pub fn validate(&self) -> Result<(), NeuronError> {
+        self.model.check()
+    }
+
+    /// See [`NeuronModel::amplitude`].
+    pub fn amplitude(&self) -> f64 {
+        self.model.integral()
+    }
+
+    /// The same model with this amplitude.
+    ///
+    /// # Errors
+    /// If the model has no parameter called `amplitude`, or the amplitude is not valid.
+    pub fn with_amplitude(&self, amplitude: f64) -> Result<Self, NeuronError> {
+        let mut parameters = self.parameters();
+        if parameters.insert("amplitude".to_string(), amplitude.into()).is_none() {
+            let cause = "it has no parameter called `amplitude`, so its spikes cannot be scaled".to_string();
+            return Err(NeuronError::Specification { neuron: self.name().to_string(), cause });
+        }
+        self.model.with_parameters(parameters)
+    }
+
+    /// The model's rate, if it has one.
+    pub fn rate(&self) -> Option<&dyn RateNeuron> {
+        self.model.rates()
+    }
+
+    /// The model's rate.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn require_rate(&self) -> Result<&dyn RateNeuron, NeuronError> {
+        self.rate().ok_or_else(|| NeuronError::NoRate { neuron: self.name() })
+    }
+
+    /// [`NeuronModel::step`] of `dt` seconds recorded: from the current, the learned parameters, the uniform random number (if
+    /// the model is noisy) and the state variables to the output and the state variables.
+    pub fn step_formula(&self, dt: f64) -> Formula {
+        self.model.step_formula(dt)
+    }
+
+    /// Advances a block of neurons; lengths that do not fit are a panic.
+    pub fn advance<R: Number>(&self, block: AdvanceBlock<R>) {
+        R::advance(self, block);
+    }
+
+    pub(crate) fn advance_f32(&self, block: AdvanceBlock<f32>) {
+        self.model.advance_f32(block);
+    }
+
+    pub(crate) fn advance_f64(&self, block: AdvanceBlock<f64>) {
+        self.model.advance_f64(block);
+    }
+
+    /// The model itself, if it is an `M`.
+    pub fn downcast_ref<M: NeuronModel>(&self) -> Option<&M> {
+        let any: &dyn Any = self.model.as_ref();
+        any.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Neuron {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.model.fmt(f)
+    }
+}
+
+impl PartialEq for Neuron {
+    fn eq(&self, other: &Self) -> bool {
+        self.model.equals(other.model.as_ref())
+    }
+}
+
+impl<M: NeuronModel> From<M> for Neuron {
+    fn from(model: M) -> Self {
+        Self::new(model)
+    }
+}
+
+impl<M: NeuronModel> Erased for M {
+    fn name(&self) -> &'static str {
+        M::NAME
+    }
+    fn state(&self) -> &'static [StateVariable] {
+        M::STATE
+    }
+    fn learned(&self) -> &'static [Learned] {
+        M::LEARNED
+    }
+    fn is_noisy(&self) -> bool {
+        M::NOISY
+    }
+    fn parameters(&self) -> toml::Table {
+        // A model is a struct of numbers; one that is not has no parameters to show.
+        toml::Table::try_from(self).unwrap_or_default()
+    }
+    fn check(&self) -> Result<(), NeuronError> {
+        let (variables, learned) = (<M::State<f32> as StateArray<f32>>::LEN, <M::Learned<f32> as StateArray<f32>>::LEN);
+        let fits = variables == M::STATE.len() && learned == M::LEARNED.len();
+        if !fits || !(1..=crate::kernels::MAX_STATE).contains(&variables) || learned > crate::kernels::MAX_LEARNED {
+            return Err(NeuronError::Specification {
+                neuron: M::NAME.to_string(),
+                cause: format!(
+                    "expected 1 to {} state variables and at most {} learned parameters, each declared; found {variables} \
+                     and {learned}, declared {} and {}",
+                    crate::kernels::MAX_STATE,
+                    crate::kernels::MAX_LEARNED,
+                    M::STATE.len(),
+                    M::LEARNED.len()
+                ),
+            });
+        }
+        self.validate()
+    }
+    fn integral(&self) -> f64 {
+        self.amplitude()
+    }
+    fn with_parameters(&self, parameters: toml::Table) -> Result<Neuron, NeuronError> {
+        let fail = |cause: String| NeuronError::Specification { neuron: M::NAME.to_string(), cause };
+        let model: M = parameters.try_into().map_err(|error: toml::de::Error| fail(error.message().to_string()))?;
+        model.validate()?;
+        Ok(Neuron::new(model))
+    }
+    fn step_formula(&self, dt: f64) -> Formula {
+        let (learned, variables) = (M::LEARNED.len(), M::STATE.len());
+        let noise = usize::from(M::NOISY);
+        Formula::record(1 + learned + noise + variables, |inputs| {
+            let uniform = if M::NOISY { inputs[1 + learned] } else { inputs[0] };
+            let input = StepInput {
+                current: inputs[0],
+                learned: M::Learned::<Traced>::from_fn(|index| inputs[1 + index]),
+                uniform,
+                dt,
+            };
+            let mut state = M::State::<Traced>::from_fn(|variable| inputs[1 + learned + noise + variable]);
+            let output = self.step(input, &mut state, &Recorded);
+            std::iter::once(output).chain(state.as_ref().iter().copied()).collect()
+        })
+    }
+    fn advance_f32(&self, block: AdvanceBlock<f32>) {
+        advance(self, block);
+    }
+    fn advance_f64(&self, block: AdvanceBlock<f64>) {
+        advance(self, block);
+    }
+    fn rates(&self) -> Option<&dyn RateNeuron> {
+        M::Rates::of(self)
+    }
+    fn equals(&self, other: &dyn Any) -> bool {
+        other.downcast_ref::<M>() == Some(self)
+    }
+}
+
+impl<M: RateModel> sealed::Sealed for M {}
+
+impl<M: RateModel> RateNeuron for M {
+    fn max_rate(&self) -> f64 {
+        RateModel::max_rate(self)
+    }
+    fn gain_bias(&self, max_rate: f64, intercept: f64) -> Result<(f64, f64), NeuronError> {
+        RateModel::gain_bias(self, max_rate, intercept)
+    }
+    fn at(&self, current: f64) -> Rate<f64> {
+        RateModel::rate(self, current)
+    }
+    fn formula(&self) -> Formula {
+        Formula::record(1, |current| {
+            let rate = RateModel::rate(self, current[0]);
+            vec![rate.value, rate.derivative]
+        })
+    }
+    fn forward_f32(&self, block: RateBlock<f32>) {
+        rate_forward(self, block);
+    }
+    fn forward_f64(&self, block: RateBlock<f64>) {
+        rate_forward(self, block);
+    }
+    fn forward_bf16(&self, block: RateBlock<bf16>) {
+        rate_forward(self, block);
+    }
+    fn backward_f32(&self, block: GradientBlock<f32>) {
+        rate_backward(self, block);
+    }
+    fn backward_f64(&self, block: GradientBlock<f64>) {
+        rate_backward(self, block);
+    }
+    fn backward_bf16(&self, block: GradientBlock<bf16>) {
+        rate_backward(self, block);
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+}

@@ -1,0 +1,44 @@
+//! The spike as an operation of its own.
+//!
+//! A model hands the distance to its threshold to a [`Fire`] and gets the spike back. What the derivative of that step is
+//! taken to be (a surrogate) is therefore no part of the model.
+
+use super::formula::{Operation, Traced};
+use super::real::Real;
+
+/// Turns the distance to the threshold into spikes.
+pub trait Fire<R: Real> {
+    /// 1 if `distance` is above 0, else 0.
+    fn once(&self, distance: R) -> R;
+    /// The number of whole units in `level`: `floor(level)`, for models that can spike several times a step.
+    fn count(&self, level: R) -> R;
+}
+
+/// The Heaviside step: what inference computes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Heaviside;
+
+impl<R: Real> Fire<R> for Heaviside {
+    #[inline(always)]
+    fn once(&self, distance: R) -> R {
+        let zero = R::constant(0.0);
+        R::select(distance.greater(zero), R::constant(1.0), zero)
+    }
+    #[inline(always)]
+    fn count(&self, level: R) -> R {
+        level.floor()
+    }
+}
+
+/// Records the spike as an operation of a [`Formula`](super::Formula).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Recorded;
+
+impl Fire<Traced> for Recorded {
+    fn once(&self, distance: Traced) -> Traced {
+        distance.then(Operation::Fire)
+    }
+    fn count(&self, level: Traced) -> Traced {
+        level.then(Operation::Count)
+    }
+}

@@ -1,0 +1,219 @@
+//! What a neuron model is.
+
+use std::fmt::Debug;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::erased::RateNeuron;
+use super::{Fire, NeuronError, Real};
+
+/// A spiking neuron model: its parameters and the formula of one timestep.
+///
+/// Write the formula generic over [`Real`] and mark it `#[inline(always)]`: fused multi-threaded CPU kernels, CUDA source and
+/// a tensor version for other devices follow from it. A model that can be trained as a rate implements [`RateModel`] too.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use tch_spiking_core::neuron::{
+///     Fire, Initial, NeuronError, NeuronModel, Real, StateVariable, StepInput, WithoutRate,
+/// };
+///
+/// /// Counts its input and spikes at every whole unit.
+/// #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// struct Counter {}
+///
+/// impl NeuronModel for Counter {
+///     const NAME: &'static str = "counter";
+///     const STATE: &'static [StateVariable] = &[StateVariable::new("voltage", Initial::Voltage)];
+///     type State<R: Real> = [R; 1];
+///     type Learned<R: Real> = [R; 0];
+///     type Rates = WithoutRate;
+///
+///     fn validate(&self) -> Result<(), NeuronError> {
+///         Ok(())
+///     }
+///     fn amplitude(&self) -> f64 {
+///         1.0
+///     }
+///     #[inline(always)]
+///     fn step<R: Real, F: Fire<R>>(&self, input: StepInput<R, [R; 0]>, state: &mut [R; 1], fire: &F) -> R {
+///         let voltage = state[0] + input.current * R::constant(input.dt);
+///         let spikes = fire.count(voltage);
+///         state[0] = voltage - spikes;
+///         spikes * R::constant(1.0 / input.dt)
+///     }
+/// }
+/// ```
+pub trait NeuronModel: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The name in specifications, files and messages: `lif`.
+    const NAME: &'static str;
+
+    /// The state variables, 1 to [`MAX_STATE`](crate::kernels::MAX_STATE).
+    const STATE: &'static [StateVariable];
+
+    /// The learned parameters, at most [`MAX_LEARNED`](crate::kernels::MAX_LEARNED); none for most models.
+    const LEARNED: &'static [Learned] = &[];
+
+    /// Whether [`step`](Self::step) uses [`StepInput::uniform`].
+    const NOISY: bool = false;
+
+    /// The state of one neuron, in the order of [`STATE`](Self::STATE): `[R; 2]`.
+    type State<R: Real>: StateArray<R>;
+
+    /// The learned parameters of one neuron, in the order of [`LEARNED`](Self::LEARNED): `[R; 0]`.
+    type Learned<R: Real>: StateArray<R>;
+
+    /// [`WithRate`] for a model that implements [`RateModel`], else [`WithoutRate`].
+    type Rates: Rates<Self>;
+
+    /// Checks the parameters; everything else may then rely on them.
+    ///
+    /// # Errors
+    /// Naming the parameter, its value and what is valid.
+    fn validate(&self) -> Result<(), NeuronError>;
+
+    /// The integral over time of one spike: a spike in a step of `dt` seconds has the height `amplitude / dt`.
+    fn amplitude(&self) -> f64;
+
+    /// One timestep: returns the output (spikes times `amplitude / dt`) and advances `state` in place.
+    ///
+    /// The spike comes from `fire`, so that training can replace its derivative.
+    fn step<R: Real, F: Fire<R>>(
+        &self,
+        input: StepInput<R, Self::Learned<R>>,
+        state: &mut Self::State<R>,
+        fire: &F,
+    ) -> R;
+}
+
+/// A model that has a firing rate: a smooth function of a constant current, to train with.
+pub trait RateModel: NeuronModel {
+    /// The highest firing rate (Hz) that any current gives; infinity where there is no bound.
+    fn max_rate(&self) -> f64;
+
+    /// The stationary output at a constant input current, and its derivative with respect to that current.
+    ///
+    /// Both must be finite for every finite current.
+    fn rate<R: Real>(&self, current: R) -> Rate<R>;
+
+    /// `(gain, bias)` for which a neuron driven by `gain * x + bias` is silent up to `x = intercept` and fires at `max_rate`
+    /// Hz at `x = 1`.
+    ///
+    /// # Errors
+    /// When no gain and bias do that.
+    fn gain_bias(&self, max_rate: f64, intercept: f64) -> Result<(f64, f64), NeuronError>;
+}
+
+/// What drives one neuron in one timestep.
+#[derive(Clone, Copy, Debug)]
+pub struct StepInput<R, L> {
+    /// The input current (dimensionless).
+    pub current: R,
+    /// The learned parameters.
+    pub learned: L,
+    /// A random number, uniform in `[0, 1)`, for models that are [`NOISY`](NeuronModel::NOISY); 0 for others.
+    pub uniform: R,
+    /// The length of the timestep (s).
+    pub dt: f64,
+}
+
+impl<R: Real> StepInput<R, [R; 0]> {
+    /// The input of a model without learned parameters and noise.
+    pub fn new(current: R, dt: f64) -> Self {
+        Self { current, learned: [], uniform: R::constant(0.0), dt }
+    }
+}
+
+/// A value and its derivative.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate<R> {
+    /// The stationary output, `amplitude` times the firing rate in Hz.
+    pub value: R,
+    /// Its derivative with respect to the input current.
+    pub derivative: R,
+}
+
+/// A state variable of a neuron.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StateVariable {
+    /// Its name in probes: `voltage`.
+    pub name: &'static str,
+    /// Its value at the start.
+    pub initial: Initial,
+}
+
+impl StateVariable {
+    /// A variable called `name`.
+    pub const fn new(name: &'static str, initial: Initial) -> Self {
+        Self { name, initial }
+    }
+}
+
+/// The value of a state variable at the start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Initial {
+    /// The network's initial voltage.
+    Voltage,
+    /// The same number for all neurons.
+    Value(f64),
+}
+
+/// A parameter of a model that training can change: one for a layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Learned {
+    /// Its name in weights files: `decay`.
+    pub name: &'static str,
+    /// Its value before training.
+    pub default: f64,
+    /// The smallest and the largest valid value.
+    pub range: (f64, f64),
+}
+
+/// A fixed number of variables: implemented for `[R; N]`.
+pub trait StateArray<R>: Copy + AsRef<[R]> + AsMut<[R]> {
+    /// How many there are.
+    const LEN: usize;
+    /// The array of `value(0), value(1), ..`.
+    fn from_fn(value: impl FnMut(usize) -> R) -> Self;
+}
+
+impl<R: Copy, const N: usize> StateArray<R> for [R; N] {
+    const LEN: usize = N;
+    #[inline(always)]
+    fn from_fn(value: impl FnMut(usize) -> R) -> Self {
+        std::array::from_fn(value)
+    }
+}
+
+/// Whether a model has a rate; implemented by [`WithRate`] and [`WithoutRate`] only.
+pub trait Rates<M>: sealed::Sealed {
+    #[doc(hidden)]
+    fn of(model: &M) -> Option<&dyn RateNeuron>;
+}
+
+/// The model implements [`RateModel`].
+#[derive(Clone, Copy, Debug)]
+pub enum WithRate {}
+
+/// The model has no rate: it is trained through time only.
+#[derive(Clone, Copy, Debug)]
+pub enum WithoutRate {}
+
+impl<M: RateModel> Rates<M> for WithRate {
+    fn of(model: &M) -> Option<&dyn RateNeuron> {
+        Some(model)
+    }
+}
+
+impl<M> Rates<M> for WithoutRate {
+    fn of(_model: &M) -> Option<&dyn RateNeuron> {
+        None
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::WithRate {}
+    impl Sealed for super::WithoutRate {}
+}

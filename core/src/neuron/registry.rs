@@ -1,0 +1,92 @@
+//! The models that specifications can name.
+
+use std::any::TypeId;
+use std::sync::{PoisonError, RwLock};
+
+use super::{Lif, Neuron, NeuronError, NeuronModel, RectifiedLinear};
+
+/// The models that come with the library; a program adds its own with [`register_neuron`].
+static MODELS: RwLock<Vec<Entry>> = RwLock::new(Vec::new());
+const OWN: &[Entry] = &[entry::<Lif>(), entry::<RectifiedLinear>()];
+
+#[derive(Clone, Copy)]
+struct Entry {
+    name: &'static str,
+    model: fn() -> TypeId,
+    parse: fn(toml::Table) -> Result<Neuron, NeuronError>,
+}
+
+const fn entry<M: NeuronModel>() -> Entry {
+    Entry { name: M::NAME, model: TypeId::of::<M>, parse: parse::<M> }
+}
+
+fn parse<M: NeuronModel>(parameters: toml::Table) -> Result<Neuron, NeuronError> {
+    let model: M = parameters.try_into().map_err(|error: toml::de::Error| NeuronError::Specification {
+        neuron: M::NAME.to_string(),
+        cause: error.to_string(),
+    })?;
+    let neuron = Neuron::new(model);
+    neuron.validate()?;
+    Ok(neuron)
+}
+
+fn entries() -> Vec<Entry> {
+    let added = MODELS.read().unwrap_or_else(PoisonError::into_inner);
+    OWN.iter().chain(added.iter()).copied().collect()
+}
+
+/// Makes the model `M` known by its name to specifications and weights files, for the rest of the process.
+///
+/// # Errors
+/// If another model or layer type has that name already. (The same model twice is fine.)
+///
+/// `examples/06_custom_neuron.rs` registers a model and builds a network with it from TOML.
+pub fn register_neuron<M: NeuronModel>() -> Result<(), NeuronError> {
+    let new = entry::<M>();
+    let fail = |cause: &str| Err(NeuronError::Specification { neuron: M::NAME.to_string(), cause: cause.to_string() });
+    if crate::spec::is_layer_type(M::NAME) {
+        return fail("a layer type has this name already: choose another");
+    }
+    let mut added = MODELS.write().unwrap_or_else(PoisonError::into_inner);
+    match OWN.iter().chain(added.iter()).find(|known| known.name == M::NAME) {
+        Some(known) if (known.model)() == TypeId::of::<M>() => Ok(()),
+        Some(_) => fail("a model of this name is known already: choose another"),
+        None => {
+            added.push(new);
+            Ok(())
+        }
+    }
+}
+
+/// The names of all models.
+pub fn neuron_names() -> Vec<&'static str> {
+    entries().iter().map(|entry| entry.name).collect()
+}
+
+/// Whether `name` is one of them.
+pub fn is_neuron(name: &str) -> bool {
+    neuron_names().contains(&name)
+}
+
+/// The model called `name` with the given parameters, the others at their defaults.
+///
+/// # Errors
+/// If there is no such model, a parameter is unknown or of another type, or a value is not valid.
+///
+/// ```
+/// use tch_spiking_core::neuron::neuron_from_parameters;
+///
+/// let lif = neuron_from_parameters("lif", toml::toml! { tau_rc = 0.05 })?;
+/// assert_eq!(lif.parameters()["tau_ref"].as_float(), Some(0.002));
+/// assert!(neuron_from_parameters("lif", toml::toml! { tau = 0.05 }).is_err());
+/// # Ok::<(), tch_spiking_core::neuron::NeuronError>(())
+/// ```
+pub fn neuron_from_parameters(name: &str, parameters: toml::Table) -> Result<Neuron, NeuronError> {
+    match entries().into_iter().find(|entry| entry.name == name) {
+        Some(entry) => (entry.parse)(parameters),
+        None => Err(NeuronError::Specification {
+            neuron: name.to_string(),
+            cause: format!("there is no such model; there are {}", neuron_names().join(", ")),
+        }),
+    }
+}

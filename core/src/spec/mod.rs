@@ -1,0 +1,36 @@
+//! Networks as specifications: what a TOML file or a weights file says, checked without building anything.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `network.rs` | the whole network ([`NetworkSpec`]) |
+//! | `layer.rs`, `layers.rs`, `neurons.rs`, `custom.rs` | a layer ([`LayerSpec`]) and the parameters of each kind |
+//! | `table.rs` | layers as TOML tables |
+//! | `graph.rs` | who feeds whom, with all shapes and parameters ([`Graph`]) |
+//! | `shape.rs`, `parameters.rs` | the shape that a layer makes; the parameters that it declares |
+//! | `values.rs`, `initializer.rs`, `streams.rs` | small values; how parameters start; random streams |
+
+mod custom;
+mod error;
+mod graph;
+mod initializer;
+mod layer;
+mod layers;
+mod network;
+mod neurons;
+mod parameters;
+pub mod shape;
+pub mod streams;
+mod table;
+mod values;
+
+pub use custom::{Custom, CustomLayer, register_layer};
+pub use error::NetworkError;
+pub use graph::{Edge, Graph, Node, Origin};
+pub use initializer::Initializer;
+pub use layer::{EdgeSpec, LayerKind, LayerSpec};
+pub use layers::{BatchNorm, Conv2d, Dropout, LeakyRelu, Linear, Pool};
+pub use network::NetworkSpec;
+pub use neurons::{NeuronSpec, NeuronValues, Tuning};
+pub use parameters::{ParameterSpec, Start};
+pub use table::is_layer_type;
+pub use values::{Distribution, InitialVoltage, Pair};

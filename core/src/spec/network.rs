@@ -1,0 +1,118 @@
+//! A whole network, as written in a configuration.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Conv2d, InitialVoltage, LayerKind, LayerSpec, Linear, NetworkError, NeuronSpec};
+use crate::neuron::Lif;
+use crate::synapse::Synapse;
+
+/// A network specification: what a TOML file or the metadata of a weights file holds.
+///
+/// Layers follow each other in order; one with `from` reads the nodes that it names instead.
+///
+/// ```
+/// use tch_spiking_core::NetworkSpec;
+///
+/// let spec: NetworkSpec = toml::from_str(r#"
+///     input = [1, 28, 28]
+///     layers = [
+///         { type = "conv2d", out_channels = 32, kernel = 3 },
+///         { type = "lif", amplitude = 0.01, max_rate = 100.0, intercept = 0.0 },
+///         { type = "flatten" },
+///         { type = "linear", out_features = 10 },
+///         { type = "lowpass", tau = 0.1 },
+///     ]
+/// "#)?;
+/// assert_eq!(spec.dt, 0.001);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkSpec {
+    /// The shape of one image, `[C, H, W]`, or `[features]`.
+    pub input: Vec<i64>,
+    /// The length of a timestep in inference (s).
+    #[serde(default = "default_dt")]
+    pub dt: f64,
+    /// How many timesteps an inference takes where none are asked for.
+    #[serde(default = "default_steps")]
+    pub steps: i64,
+    /// The voltage that neurons start with.
+    #[serde(default)]
+    pub initial_voltage: InitialVoltage,
+    /// The layers, in order.
+    pub layers: Vec<LayerSpec>,
+}
+
+fn default_dt() -> f64 {
+    0.001
+}
+
+fn default_steps() -> i64 {
+    30
+}
+
+impl NetworkSpec {
+    /// A network without layers, for images of this shape.
+    pub fn new(input: impl Into<Vec<i64>>) -> Self {
+        Self {
+            input: input.into(),
+            dt: default_dt(),
+            steps: default_steps(),
+            initial_voltage: InitialVoltage::default(),
+            layers: Vec::new(),
+        }
+    }
+
+    /// The reference network, of NengoDL's spiking-MNIST example: three convolutions of 32, 64 and 128 channels with LIF
+    /// neurons (amplitude 0.01, 100 Hz at 1, intercept 0) behind each, a linear readout, and a lowpass filter of 0.1 s.
+    /// It takes raw pixels, 0 to 255.
+    pub fn reference() -> Self {
+        let neurons = || NeuronSpec::new(Lif { amplitude: 0.01, ..Lif::default() }).tuned(100.0, 0.0);
+        let layers: [LayerSpec; 9] = [
+            Conv2d::new(32, 3).into(),
+            neurons().into(),
+            Conv2d::new(64, 3).stride(2).into(),
+            neurons().into(),
+            Conv2d::new(128, 3).stride(2).into(),
+            neurons().into(),
+            LayerKind::Flatten.into(),
+            Linear::new(10).into(),
+            Synapse::Lowpass { tau: 0.1 }.into(),
+        ];
+        Self { layers: layers.into(), ..Self::new([1, 28, 28]) }
+    }
+
+    /// Checks what does not need a layer's shape.
+    pub(super) fn validate(&self) -> Result<(), NetworkError> {
+        let fail = |cause: String| Err(NetworkError::Specification(cause));
+        if self.input.is_empty() || self.input.iter().any(|&size| size < 1) {
+            return fail(format!("input = {:?}: expected the sizes of one image, such as [1, 28, 28]", self.input));
+        }
+        if self.layers.is_empty() {
+            return fail("there are no layers".to_string());
+        }
+        if !(self.dt > 0.0 && self.dt.is_finite()) {
+            return fail(format!("dt = {}: expected a time above 0 s, such as 0.001", self.dt));
+        }
+        if self.steps < 1 {
+            return fail(format!("steps = {}: expected 1 or more", self.steps));
+        }
+        self.initial_voltage.validate().or_else(fail)
+    }
+
+    /// The name of every layer: its own, or its kind with a number counted within the kind (`conv1`, `lif1`, `conv2`).
+    pub fn layer_names(&self) -> Vec<String> {
+        let mut counts = std::collections::HashMap::new();
+        let named = |layer: &LayerSpec| {
+            let stem = layer.kind.name_stem();
+            let count = counts.entry(stem.to_string()).or_insert(0);
+            *count += 1;
+            layer.name.clone().unwrap_or_else(|| match layer.kind {
+                LayerKind::Custom(_) if *count == 1 => stem.to_string(),
+                _ => format!("{stem}{count}"),
+            })
+        };
+        self.layers.iter().map(named).collect()
+    }
+}

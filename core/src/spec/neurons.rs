@@ -1,0 +1,236 @@
+//! A layer of neurons, as written in a configuration.
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{Distribution, InitialVoltage, streams};
+use crate::neuron::{Neuron, NeuronError, neuron_from_parameters};
+
+/// A layer of neurons: the model, and the gain and bias that turn the layer's input into the current of each neuron.
+///
+/// `J_i = gain_i * x_i + bias_i`. Gain is fixed, the bias trainable, one for each neuron (not each channel). They come from
+/// `max_rate` and `intercept` (a neuron is silent up to `x = intercept` and fires at `max_rate` Hz at `x = 1`), or are
+/// given; without either, gain is 1 and bias 0.
+#[derive(Clone, Debug)]
+pub struct NeuronSpec {
+    /// The neuron model with its parameters.
+    pub model: Neuron,
+    /// How gain and bias start.
+    pub tuning: Tuning,
+    /// Whether the biases are trained.
+    pub trainable_bias: bool,
+    /// How many times as often the neurons are to spike, each spike counting for so much less: the current is
+    /// `scale * (gain_i * x_i + bias_i)`, the amplitude divided by `scale`. Above 0; 1 changes nothing.
+    ///
+    /// What rectified-linear neurons pass on stays exactly the same on average, with less noise; of LIF neurons, whose rate
+    /// is not proportional to the current, it becomes another function. Saved parameters do not contain the scale.
+    pub firing_rate_scale: f64,
+}
+
+/// Where gain and bias come from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tuning {
+    /// From the firing rate (Hz) at `x = 1` and the `x` up to which a neuron is silent.
+    Rates {
+        /// Firing rate at `x = 1` (Hz).
+        max_rate: Distribution,
+        /// Silent up to this `x`.
+        intercept: Distribution,
+    },
+    /// Given.
+    Direct {
+        /// Factor of the input.
+        gain: Distribution,
+        /// Current without input.
+        bias: Distribution,
+    },
+}
+
+/// A layer's neurons before training.
+#[derive(Clone, Debug)]
+pub struct NeuronValues {
+    /// The model, its amplitude divided by the firing rate scale.
+    pub model: Neuron,
+    /// The gain of each neuron, multiplied by the firing rate scale.
+    pub gain: Vec<f64>,
+    /// The bias of each neuron, as saved: without the scale.
+    pub bias: Vec<f64>,
+    /// The voltage that each starts with.
+    pub voltage: Vec<f64>,
+}
+
+impl NeuronSpec {
+    /// Neurons of gain 1 and bias 0.
+    pub fn new(model: impl Into<Neuron>) -> Self {
+        let tuning = Tuning::Direct { gain: 1.0.into(), bias: 0.0.into() };
+        Self { model: model.into(), tuning, trainable_bias: true, firing_rate_scale: 1.0 }
+    }
+
+    /// The same with gain and bias from firing rate (Hz) and intercept.
+    #[must_use]
+    pub fn tuned(self, max_rate: impl Into<Distribution>, intercept: impl Into<Distribution>) -> Self {
+        Self { tuning: Tuning::Rates { max_rate: max_rate.into(), intercept: intercept.into() }, ..self }
+    }
+
+    /// The same with this gain and bias.
+    #[must_use]
+    pub fn with_gain_bias(self, gain: impl Into<Distribution>, bias: impl Into<Distribution>) -> Self {
+        Self { tuning: Tuning::Direct { gain: gain.into(), bias: bias.into() }, ..self }
+    }
+
+    /// The same with neurons that spike `scale` times as often.
+    #[must_use]
+    pub fn with_firing_rate_scale(self, firing_rate_scale: f64) -> Self {
+        Self { firing_rate_scale, ..self }
+    }
+
+    /// The model with its amplitude divided by the firing rate scale.
+    ///
+    /// # Errors
+    /// If the model or the scale is not valid.
+    pub fn scaled_model(&self) -> Result<Neuron, String> {
+        let scale = self.firing_rate_scale;
+        self.model.validate().map_err(|error| error.to_string())?;
+        match scale {
+            1.0 => Ok(self.model.clone()),
+            _ if scale > 0.0 && scale.is_finite() => {
+                let scaled = self.model.with_amplitude(self.model.amplitude() / scale);
+                scaled.map_err(|error| format!("firing_rate_scale = {scale}: {error}"))
+            }
+            _ => Err(format!("firing_rate_scale = {scale} is not valid: expected a number above 0")),
+        }
+    }
+
+    /// Gain and bias, not yet scaled, if they are the same for all neurons.
+    ///
+    /// # Errors
+    /// If no gain and bias give the rates asked for.
+    pub fn constant_gain_bias(&self) -> Result<Option<(f64, f64)>, String> {
+        let (first, second) = match self.tuning {
+            Tuning::Rates { max_rate, intercept } => (max_rate, intercept),
+            Tuning::Direct { gain, bias } => (gain, bias),
+        };
+        match (first, second, self.tuning) {
+            (Distribution::Constant(gain), Distribution::Constant(bias), Tuning::Direct { .. }) => {
+                Ok(Some((gain, bias)))
+            }
+            (Distribution::Constant(max_rate), Distribution::Constant(intercept), Tuning::Rates { .. }) => {
+                self.tuned_to(max_rate, intercept).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Gain and bias of `neurons` neurons, not yet scaled.
+    fn gain_bias(&self, neurons: usize, rng: &mut ChaCha8Rng) -> Result<(Vec<f64>, Vec<f64>), String> {
+        let (first, second) = match self.tuning {
+            Tuning::Rates { max_rate, intercept } => (max_rate, intercept),
+            Tuning::Direct { gain, bias } => (gain, bias),
+        };
+        let (mut first, mut second) = (first.sampler()?, second.sampler()?);
+        let pairs = (0..neurons).map(|_| {
+            let (first, second) = (first(rng), second(rng));
+            match self.tuning {
+                Tuning::Rates { .. } => self.tuned_to(first, second),
+                Tuning::Direct { .. } => Ok((first, second)),
+            }
+        });
+        let pairs = pairs.collect::<Result<Vec<_>, String>>()?;
+        Ok(pairs.into_iter().unzip())
+    }
+
+    fn tuned_to(&self, max_rate: f64, intercept: f64) -> Result<(f64, f64), String> {
+        let rate = self.model.require_rate().map_err(|error| error.to_string())?;
+        rate.gain_bias(max_rate, intercept).map_err(|error| error.to_string())
+    }
+
+    /// Checks what does not need the number of neurons.
+    pub(super) fn check(&self, dt: f64) -> Result<(), String> {
+        let model = self.scaled_model()?;
+        let valid = dt > 0.0 && dt.is_finite();
+        NeuronError::require(model.name(), "dt", dt, valid, "a time above 0 s").map_err(|error| error.to_string())
+    }
+
+    /// The values of all `count` neurons of the layer at `index` of a network built from `seed`.
+    ///
+    /// # Errors
+    /// If the model, the scale or the tuning is not valid.
+    pub fn values(
+        &self,
+        count: usize,
+        index: usize,
+        seed: u64,
+        initial_voltage: InitialVoltage,
+    ) -> Result<NeuronValues, String> {
+        let model = self.scaled_model()?;
+        let (mut gain, bias) = self.gain_bias(count, &mut streams::tuning(seed, index))?;
+        gain.iter_mut().for_each(|gain| *gain *= self.firing_rate_scale);
+        let voltage = match initial_voltage {
+            InitialVoltage::Zero => vec![0.0; count],
+            InitialVoltage::Value(value) => vec![value; count],
+            InitialVoltage::Uniform => {
+                let mut rng = streams::voltage(seed, index);
+                // 53 random bits, as many as an f64 holds.
+                (0..count).map(|_| (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64).collect()
+            }
+        };
+        Ok(NeuronValues { model, gain, bias, voltage })
+    }
+
+    /// A layer of the model called `model` from its table, in which `type`, `name` and `from` are no longer present.
+    ///
+    /// # Errors
+    /// If the model is unknown or a key is not valid.
+    pub fn from_table(model: &str, mut table: toml::Table) -> Result<Self, String> {
+        let own = toml::Table::from_iter(OWN_KEYS.iter().filter_map(|key| table.remove_entry(*key)));
+        let own: OwnKeys = own.try_into().map_err(|error: toml::de::Error| format!("{model}: {}", error.message()))?;
+        let tuning = match own {
+            OwnKeys { max_rate: Some(max_rate), gain: None, bias: None, intercept, .. } => {
+                Tuning::Rates { max_rate, intercept: intercept.unwrap_or(0.0.into()) }
+            }
+            OwnKeys { max_rate: None, intercept: None, gain, bias, .. } => {
+                Tuning::Direct { gain: gain.unwrap_or(1.0.into()), bias: bias.unwrap_or(0.0.into()) }
+            }
+            _ => return Err(format!("{model}: give either max_rate and intercept, or gain and bias, not of both")),
+        };
+        let model = neuron_from_parameters(model, table).map_err(|error| error.to_string())?;
+        let trainable_bias = own.trainable_bias.unwrap_or(true);
+        Ok(Self { model, tuning, trainable_bias, firing_rate_scale: own.firing_rate_scale.unwrap_or(1.0) })
+    }
+
+    pub(super) fn to_table(&self) -> Result<toml::Table, toml::ser::Error> {
+        let mut table = self.model.parameters();
+        let own = OwnKeys {
+            trainable_bias: (!self.trainable_bias).then_some(false),
+            firing_rate_scale: (self.firing_rate_scale != 1.0).then_some(self.firing_rate_scale),
+            ..OwnKeys::default()
+        };
+        table.extend(toml::Table::try_from(match self.tuning {
+            Tuning::Rates { max_rate, intercept } => {
+                OwnKeys { max_rate: Some(max_rate), intercept: Some(intercept), ..own }
+            }
+            Tuning::Direct { gain, bias } => OwnKeys { gain: Some(gain), bias: Some(bias), ..own },
+        })?);
+        Ok(table)
+    }
+}
+
+const OWN_KEYS: [&str; 6] = ["max_rate", "intercept", "gain", "bias", "trainable_bias", "firing_rate_scale"];
+
+/// What a neuron layer's table holds beside its model's parameters.
+#[derive(Default, Serialize, Deserialize)]
+struct OwnKeys {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_rate: Option<Distribution>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intercept: Option<Distribution>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gain: Option<Distribution>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bias: Option<Distribution>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trainable_bias: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    firing_rate_scale: Option<f64>,
+}

@@ -1,0 +1,102 @@
+//! The parameters that a layer declares: one truth for building, loading, matching, export and inspection.
+
+use super::{Initializer, LayerKind};
+
+/// A tensor that a layer keeps: trained, or updated in training, and saved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParameterSpec {
+    /// Its name within the layer: `weight`.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<i64>,
+    /// Its values before training.
+    pub start: Start,
+    /// Whether an optimiser changes it.
+    pub trainable: bool,
+}
+
+/// The values of a parameter before training.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Start {
+    /// The same number everywhere.
+    Constant(f64),
+    /// Drawn by an initialiser.
+    Drawn {
+        /// The distribution.
+        initializer: Initializer,
+        /// Inputs of a unit.
+        fan_in: f64,
+        /// Outputs of a unit.
+        fan_out: f64,
+    },
+    /// The bias that a layer of neurons gets from its [`Tuning`](super::Tuning).
+    Tuning,
+}
+
+impl ParameterSpec {
+    /// A trainable parameter that starts at one number.
+    pub fn constant(name: impl Into<String>, shape: &[i64], value: f64) -> Self {
+        Self { name: name.into(), shape: shape.to_vec(), start: Start::Constant(value), trainable: true }
+    }
+
+    fn buffer(name: &str, shape: &[i64], value: f64) -> Self {
+        Self { trainable: false, ..Self::constant(name, shape, value) }
+    }
+
+    fn weight(shape: &[i64], initializer: Initializer) -> Self {
+        let area: i64 = shape[2..].iter().product();
+        let (fan_in, fan_out) = ((shape[1] * area) as f64, (shape[0] * area) as f64);
+        let start = Start::Drawn { initializer, fan_in, fan_out };
+        Self { name: "weight".to_string(), shape: shape.to_vec(), start, trainable: true }
+    }
+}
+
+/// What a layer of this kind declares, given the shapes of its inputs and its output (which have been checked).
+pub(super) fn parameters(kind: &LayerKind, inputs: &[&[i64]], output: &[i64]) -> Vec<ParameterSpec> {
+    let channels = inputs.first().and_then(|input| input.first()).copied().unwrap_or(0);
+    let with_bias = |weight: ParameterSpec, bias: bool, outputs: i64| {
+        let bias = bias.then(|| ParameterSpec::constant("bias", &[outputs], 0.0));
+        std::iter::once(weight).chain(bias).collect()
+    };
+    match kind {
+        LayerKind::Conv2d(conv) => {
+            let shape = [conv.out_channels, channels / conv.groups, conv.kernel.0, conv.kernel.1];
+            with_bias(ParameterSpec::weight(&shape, conv.init), conv.bias, conv.out_channels)
+        }
+        LayerKind::Linear(linear) => {
+            let shape = [linear.out_features, channels];
+            with_bias(ParameterSpec::weight(&shape, linear.init), linear.bias, linear.out_features)
+        }
+        LayerKind::BatchNorm(norm) => {
+            let affine = [("weight", 1.0), ("bias", 0.0)].map(|(name, value)| (name, value, true));
+            let running = [("running_mean", 0.0), ("running_var", 1.0)].map(|(name, value)| (name, value, false));
+            let all = affine.into_iter().filter(|_| norm.affine).chain(running);
+            all.map(|(name, value, trainable)| match trainable {
+                true => ParameterSpec::constant(name, &[channels], value),
+                false => ParameterSpec::buffer(name, &[channels], value),
+            })
+            .collect()
+        }
+        LayerKind::Neuron(neurons) => {
+            let bias = ParameterSpec {
+                name: "bias".to_string(),
+                shape: output.to_vec(),
+                start: Start::Tuning,
+                trainable: neurons.trainable_bias,
+            };
+            let learned = neurons.model.learned().iter();
+            let learned = learned.map(|learned| ParameterSpec::constant(learned.name, &[1], learned.default));
+            std::iter::once(bias).chain(learned).collect()
+        }
+        LayerKind::Custom(custom) => custom.parameters(inputs),
+        LayerKind::AvgPool(_)
+        | LayerKind::MaxPool(_)
+        | LayerKind::Flatten
+        | LayerKind::Dropout(_)
+        | LayerKind::Relu
+        | LayerKind::LeakyRelu(_)
+        | LayerKind::Synapse(_)
+        | LayerKind::Add
+        | LayerKind::Concat => Vec::new(),
+    }
+}

@@ -1,0 +1,186 @@
+//! Surrogates: what training takes the derivative of the spike to be.
+//!
+//! The spike is the Heaviside step of the distance `x` to the threshold, whose derivative is 0 almost everywhere. A surrogate is
+//! a smooth `g(x)` in its place, and the antiderivative `G(x)` of that: with `G` as the spike, `g` is the exact gradient.
+//!
+//! | name | `g(x)` | source |
+//! |---|---|---|
+//! | `atan` | `(alpha / 2) / (1 + (pi alpha x / 2)^2)` | Fang et al. 2021 |
+//! | `fast_sigmoid` | `1 / (1 + slope abs(x))^2` | Zenke & Ganguli 2018 (SuperSpike) |
+//! | `sigmoid` | `slope s (1 - s)`, `s = sigmoid(slope x)` | Neftci et al. 2019 |
+//! | `triangle` | `max(0, 1 - abs(x) / width) / width` | Esser et al. 2016 |
+//! | `rectangle` | `1 / width` for `abs(x) < width / 2` | Wu et al. 2018 (STBP) |
+//! | `gaussian` | `exp(-x^2 / (2 sigma^2)) / (sigma sqrt(2 pi))` | Yin et al. 2020 |
+//! | `straight_through` | 1 | Bengio et al. 2013 |
+
+use serde::{Deserialize, Serialize};
+
+use crate::neuron::{NeuronError, Real};
+
+/// A derivative of the spike; see the [module](self) for the formulas.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Surrogate {
+    /// The derivative of an arc tangent.
+    Atan {
+        /// Its height is `alpha / 2`.
+        #[serde(default = "two")]
+        alpha: f64,
+    },
+    /// The derivative of `x / (1 + slope abs(x))`.
+    FastSigmoid {
+        /// The larger, the narrower.
+        #[serde(default = "twenty_five")]
+        slope: f64,
+    },
+    /// The derivative of the logistic function.
+    Sigmoid {
+        /// The larger, the narrower.
+        #[serde(default = "four")]
+        slope: f64,
+    },
+    /// A triangle of area 1.
+    Triangle {
+        /// Half its base.
+        #[serde(default = "one")]
+        width: f64,
+    },
+    /// A rectangle of area 1.
+    Rectangle {
+        /// Its base.
+        #[serde(default = "one")]
+        width: f64,
+    },
+    /// A normal distribution.
+    Gaussian {
+        /// Its standard deviation.
+        #[serde(default = "two_fifths")]
+        sigma: f64,
+    },
+    /// 1 everywhere.
+    StraightThrough,
+}
+
+impl Default for Surrogate {
+    /// `atan` with `alpha` 2, as SpikingJelly and snnTorch have it.
+    fn default() -> Self {
+        Self::Atan { alpha: two() }
+    }
+}
+
+impl Surrogate {
+    /// Checks the parameter.
+    ///
+    /// # Errors
+    /// Naming it, its value and what is valid.
+    pub fn validate(self) -> Result<(), NeuronError> {
+        let (name, parameter, value) = match self {
+            Self::Atan { alpha } => ("atan", "alpha", alpha),
+            Self::FastSigmoid { slope } => ("fast_sigmoid", "slope", slope),
+            Self::Sigmoid { slope } => ("sigmoid", "slope", slope),
+            Self::Triangle { width } => ("triangle", "width", width),
+            Self::Rectangle { width } => ("rectangle", "width", width),
+            Self::Gaussian { sigma } => ("gaussian", "sigma", sigma),
+            Self::StraightThrough => return Ok(()),
+        };
+        // Within these bounds, values and their squares are normal numbers in single precision.
+        NeuronError::require(name, parameter, value, (1e-6..=1e6).contains(&value), "1e-6 to 1e6")
+    }
+
+    /// `g(x)`, the derivative used in place of the step's.
+    #[inline(always)]
+    pub fn derivative<R: Real>(self, x: R) -> R {
+        let (zero, one) = (R::constant(0.0), R::constant(1.0));
+        match self {
+            Self::Atan { alpha } => {
+                let scaled = R::constant(std::f64::consts::FRAC_PI_2 * alpha) * x;
+                R::constant(alpha / 2.0) / (one + scaled * scaled)
+            }
+            Self::FastSigmoid { slope } => {
+                let below = one + R::constant(slope) * x.abs();
+                one / (below * below)
+            }
+            Self::Sigmoid { slope } => {
+                // s (1 - s) is even, so that the exponential need not overflow.
+                let decay = (-(R::constant(slope) * x).abs()).exp();
+                let below = one + decay;
+                R::constant(slope) * decay / (below * below)
+            }
+            Self::Triangle { width } => (one - x.abs() / R::constant(width)).max(zero) / R::constant(width),
+            Self::Rectangle { width } => {
+                let inside = R::constant(width / 2.0).greater(x.abs());
+                R::select(inside, R::constant(1.0 / width), zero)
+            }
+            Self::Gaussian { sigma } => {
+                let scaled = x / R::constant(sigma);
+                let height = 1.0 / (sigma * std::f64::consts::TAU.sqrt());
+                (-(scaled * scaled * R::constant(0.5))).exp() * R::constant(height)
+            }
+            Self::StraightThrough => one,
+        }
+    }
+}
+
+fn one() -> f64 {
+    1.0
+}
+fn two() -> f64 {
+    2.0
+}
+fn four() -> f64 {
+    4.0
+}
+fn twenty_five() -> f64 {
+    25.0
+}
+fn two_fifths() -> f64 {
+    0.4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Surrogate; 7] = [
+        Surrogate::Atan { alpha: 2.0 },
+        Surrogate::FastSigmoid { slope: 25.0 },
+        Surrogate::Sigmoid { slope: 4.0 },
+        Surrogate::Triangle { width: 1.0 },
+        Surrogate::Rectangle { width: 1.0 },
+        Surrogate::Gaussian { sigma: 0.4 },
+        Surrogate::StraightThrough,
+    ];
+
+    #[test]
+    fn derivatives_are_even_and_finite_everywhere() {
+        for surrogate in ALL {
+            surrogate.validate().unwrap();
+            for x in [0.0_f64, 1e-3, 0.3, 0.5, 1.0, 7.0, 1e4] {
+                let (right, left) = (surrogate.derivative(x), surrogate.derivative(-x));
+                assert_eq!(right, left, "{surrogate:?} at {x}");
+                assert!(right.is_finite() && right >= 0.0);
+                assert!(surrogate.derivative(x as f32).is_finite());
+            }
+        }
+    }
+
+    #[test]
+    fn those_of_area_one_have_it() {
+        // The areas from -1000 to 1000; what lies outside is known.
+        let expected = [1.0 - 2.0 / (std::f64::consts::PI.powi(2) * 1000.0), 2.0 / 25.0 - 2.0 / (25.0 * 25_001.0)];
+        for (surrogate, expected) in ALL[..6].iter().zip(expected.into_iter().chain([1.0; 4])) {
+            let step = 1e-3;
+            let area: f64 =
+                (-1_000_000..1_000_000).map(|i| surrogate.derivative((f64::from(i) + 0.5) * step) * step).sum();
+            assert!((area - expected).abs() < 1e-5, "{surrogate:?}: {area}");
+        }
+    }
+
+    #[test]
+    fn tables_round_trip_and_bad_parameters_are_named() {
+        let surrogate: Surrogate = toml::from_str("type = \"fast_sigmoid\"").unwrap();
+        assert_eq!(surrogate, Surrogate::FastSigmoid { slope: 25.0 });
+        let error = Surrogate::Atan { alpha: f64::NAN }.validate().unwrap_err().to_string();
+        assert!(error.contains("alpha = NaN"), "{error}");
+    }
+}

@@ -1,0 +1,303 @@
+//! The one way that activity goes through a network, in any mode, on libtorch, on any device.
+//!
+//! A network without delayed connections runs layer by layer over all of time: one convolution on `[T * B, C, H, W]`, then one
+//! scan over `T` inside one kernel, instead of `T` rounds of small ones. What comes before the first neurons sees a constant
+//! input and is computed once.
+
+use tch::{Kind, Tensor};
+use tch_spiking_core::kernels::NoiseKey;
+use tch_spiking_core::spec::{LayerKind, NetworkError, Origin, streams};
+
+use super::Activity;
+use crate::error::Result;
+use crate::network::{Layer, Network, Neurons, Parameters, State};
+use crate::operation::{self, DriveNoise, Spikes, SpikingDrive};
+
+/// What neurons compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The rate at each timestep, without memory; differentiable. Synapses pass a constant input through.
+    Rates,
+    /// Spikes, from the state on.
+    Spikes,
+    /// Spikes forward, the gradient of the rate at each timestep backward (KerasSpiking's spiking-aware training).
+    SpikingAware,
+}
+
+/// A training step: dropout and the statistics of the batch are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrainingStep {
+    /// Its number, which dropout is drawn by.
+    pub number: u64,
+}
+
+/// How activity goes through a network.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    /// What neurons compute.
+    pub mode: Mode,
+    /// How many timesteps; of no meaning for rates of a constant input.
+    pub steps: i64,
+    /// The training step that this is, if it is one.
+    pub training: Option<TrainingStep>,
+    /// Sees every layer's activity.
+    pub observer: Option<&'a mut dyn Observer>,
+}
+
+impl Pass<'_> {
+    /// Rates, outside of training.
+    pub fn rates() -> Self {
+        Self { mode: Mode::Rates, steps: 1, training: None, observer: None }
+    }
+
+    /// `steps` timesteps of spikes, outside of training.
+    pub fn spikes(steps: i64) -> Self {
+        Self { mode: Mode::Spikes, steps, training: None, observer: None }
+    }
+}
+
+/// What looks at a pass, layer by layer. Every method does nothing by default.
+pub trait Observer: std::fmt::Debug {
+    /// Before a layer is computed; may replace its inputs.
+    ///
+    /// # Errors
+    /// End the pass.
+    fn before(&mut self, _index: usize, _layer: &Layer, _inputs: &mut [Activity]) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether to record a state variable of a layer of neurons.
+    fn records(&self, _layer: &Layer, _variable: &str) -> bool {
+        false
+    }
+
+    /// After a layer was computed; may replace its output.
+    ///
+    /// # Errors
+    /// End the pass.
+    fn after(&mut self, _visit: &mut Visit) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A layer just computed.
+#[derive(Debug)]
+pub struct Visit<'a> {
+    /// The layer's index.
+    pub index: usize,
+    /// The layer.
+    pub layer: &'a Layer,
+    /// What it read.
+    pub inputs: &'a [Activity],
+    /// What it passes on.
+    pub output: Activity,
+    /// How many timesteps there are.
+    pub steps: i64,
+    /// The length of a timestep (s).
+    pub dt: f64,
+    /// Of a layer of spiking neurons: what was recorded, and the output's sum over time where it was at hand.
+    pub spikes: Option<Recorded>,
+}
+
+/// What a layer of spiking neurons leaves beside its output.
+#[derive(Debug)]
+pub struct Recorded {
+    /// `[B, S]`: the output's sum over the steps, where the kernel had it at hand (on the CPU).
+    pub total: Option<Tensor>,
+    /// `[T, B, S]` for every state variable that was to be recorded.
+    pub states: Vec<Option<Tensor>>,
+}
+
+/// Runs `network` on `input`; `state`, which spikes need, is advanced in place.
+///
+/// Gradients are recorded or not as libtorch's own setting says (`tch::no_grad`), and flow in the modes for training.
+///
+/// # Errors
+/// If input or state do not fit the network, a layer of neurons has no rate in a mode that needs it, or the network is recurrent.
+pub fn forward(
+    network: &Network,
+    input: &Activity,
+    mut state: Option<&mut State>,
+    pass: &mut Pass,
+) -> Result<Activity> {
+    check(network, input, state.as_deref(), pass)?;
+    let steps = input.steps().unwrap_or(pass.steps);
+    let mut activities: Vec<Option<Activity>> = Vec::with_capacity(network.layers().len());
+    for (index, layer) in network.layers().iter().enumerate() {
+        let read = |origin: Origin| match origin {
+            Origin::Input => Some(input.shallow_clone()),
+            Origin::Node(from) => activities[from].as_ref().map(Activity::shallow_clone),
+        };
+        let mut inputs: Vec<Activity> = layer.inputs().iter().filter_map(|edge| read(edge.from)).collect();
+        // Freed as soon as nothing reads them any more.
+        for edge in layer.inputs() {
+            if let Origin::Node(from) = edge.from
+                && network.last_reader(from) <= index
+            {
+                activities[from] = None;
+            }
+        }
+        if let Some(observer) = &mut pass.observer {
+            observer.before(index, layer, &mut inputs)?;
+        }
+        let at = Place { network, layer, index };
+        let (output, spikes) = at.compute(&inputs, state.as_deref_mut(), pass)?;
+        let output = match &mut pass.observer {
+            Some(observer) => {
+                let mut visit = Visit { index, layer, inputs: &inputs, output, steps, dt: network.spec().dt, spikes };
+                observer.after(&mut visit)?;
+                visit.output
+            }
+            None => output,
+        };
+        activities.push(Some(output));
+    }
+    if let Some(state) = state {
+        state.step += pass.steps.unsigned_abs();
+    }
+    let output = activities.pop().flatten().unwrap_or_else(|| input.shallow_clone());
+    Ok(output.to_kind(network.kind())?)
+}
+
+/// What can be known to be wrong before anything is computed.
+fn check(network: &Network, input: &Activity, state: Option<&State>, pass: &Pass) -> Result<(), NetworkError> {
+    let leading = if input.is_varying() { 2 } else { 1 };
+    // In mixed precision, the rates' images may be of a shorter kind.
+    let kind = match (pass.mode, input.tensor().kind(), network.kind()) {
+        (Mode::Rates, Kind::BFloat16, Kind::Float) => Kind::BFloat16,
+        (_, _, kind) => kind,
+    };
+    network.check_input(input.tensor(), leading, kind)?;
+    if pass.mode != Mode::Rates || input.is_varying() {
+        check_steps(input, if pass.mode == Mode::Rates { input.steps().unwrap_or(1) } else { pass.steps })?;
+    }
+    if network.is_recurrent() {
+        let cause = "it has delayed connections, which can be described but not run yet".to_string();
+        return Err(NetworkError::Specification(cause));
+    }
+    match state {
+        Some(state) if state.batch() != input.batch() || state.layers.len() != network.layers().len() => {
+            Err(NetworkError::State(format!("it is of {} samples, the input of {}", state.batch(), input.batch())))
+        }
+        None if pass.mode != Mode::Rates => Err(NetworkError::State("there is none, and spikes need one".to_string())),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn check_steps(input: &Activity, steps: i64) -> Result<(), NetworkError> {
+    let fail = |expected: String| Err(NetworkError::Input { expected, found: format!("{steps} steps") });
+    match input.steps() {
+        _ if steps < 1 => fail("at least one timestep".to_string()),
+        Some(given) if given != steps => fail(format!("{given} timesteps of input")),
+        _ => Ok(()),
+    }
+}
+
+/// A layer in its place in the network.
+struct Place<'a> {
+    network: &'a Network,
+    layer: &'a Layer,
+    index: usize,
+}
+
+impl Place<'_> {
+    fn compute(
+        &self,
+        inputs: &[Activity],
+        state: Option<&mut State>,
+        pass: &Pass,
+    ) -> Result<(Activity, Option<Recorded>)> {
+        let Some(input) = inputs.first() else {
+            return Err(NetworkError::State(format!("layer {} has no input", self.layer.name())).into());
+        };
+        match (self.layer.kind(), &self.layer.parameters) {
+            (_, Parameters::Neurons(neurons)) => self.neurons(neurons, input, state, pass),
+            (LayerKind::Synapse(synapse), _) => {
+                let dt = self.network.spec().dt;
+                let steps = match (pass.mode, input) {
+                    (Mode::Rates, Activity::Constant(_)) => return Ok((input.shallow_clone(), None)),
+                    (Mode::Rates, Activity::Varying(_)) => input.steps().unwrap_or(1),
+                    (Mode::Spikes | Mode::SpikingAware, _) => pass.steps,
+                };
+                let values = input.over_time(steps)?;
+                let filtered = match state {
+                    Some(state) => operation::filter(*synapse, &values, dt, &mut state.layers[self.index])?,
+                    None => {
+                        let zeros = || values.f_get(0)?.f_zeros_like();
+                        let zeros = (0..synapse.state_len()).map(|_| zeros()).collect::<Result<Vec<_>, _>>();
+                        operation::filter(*synapse, &values, dt, &mut zeros?)?
+                    }
+                };
+                Ok((Activity::Varying(filtered), None))
+            }
+            _ => Ok((self.stateless(inputs, pass)?, None)),
+        }
+    }
+
+    fn neurons(
+        &self,
+        neurons: &Neurons,
+        input: &Activity,
+        state: Option<&mut State>,
+        pass: &Pass,
+    ) -> Result<(Activity, Option<Recorded>)> {
+        let Some(state) = state.filter(|_| pass.mode != Mode::Rates) else {
+            let (gain, bias) = (neurons.gain_like(&neurons.bias)?, neurons.resting_current()?);
+            return Ok((input.with(operation::rate(&neurons.model, input.tensor(), &gain, &bias)?), None));
+        };
+        let (gain, bias) = (neurons.gain_like(input.tensor())?, neurons.resting_current()?);
+        let noise = neurons.model.is_noisy().then(|| DriveNoise {
+            key: NoiseKey::new(self.network.seed(), self.index),
+            first_sample: state.first_sample,
+            first_step: state.step,
+        });
+        let drive = SpikingDrive {
+            learned: &neurons.learned,
+            noise,
+            ..SpikingDrive::new(input.tensor(), &gain, &bias, pass.steps, self.network.spec().dt)
+        };
+        let variables = &mut state.layers[self.index];
+        let Spikes { output, total, recorded } = match pass.mode {
+            Mode::SpikingAware => operation::spike_aware(&neurons.model, &drive, variables)?,
+            Mode::Rates | Mode::Spikes => {
+                let records =
+                    |name: &str| pass.observer.as_ref().is_some_and(|observer| observer.records(self.layer, name));
+                let record: Vec<bool> = neurons.model.state().iter().map(|variable| records(variable.name)).collect();
+                operation::spike(&neurons.model, &drive, variables, &record)?
+            }
+        };
+        Ok((Activity::Varying(output), Some(Recorded { total, states: recorded })))
+    }
+
+    fn stateless(&self, inputs: &[Activity], pass: &Pass) -> Result<Activity> {
+        let (layer, input) = (self.layer, &inputs[0]);
+        match (layer.kind(), &layer.parameters, pass.training) {
+            (LayerKind::BatchNorm(norm), Parameters::Normalization(tensors), Some(_)) => {
+                let mut failure = None;
+                let output = Activity::map_all(inputs, |batch| {
+                    tensors.train(*norm, batch[0], layer.name()).or_else(|error| {
+                        failure = Some(error);
+                        Ok(batch[0].shallow_clone())
+                    })
+                })?;
+                failure.map_or(Ok(output), Err)
+            }
+            (LayerKind::Dropout(dropout), _, Some(step)) if dropout.p > 0.0 => {
+                let rng = streams::dropout(self.network.seed(), self.index, step.number);
+                // One mask for all timesteps of a sample.
+                let size = input.tensor().size();
+                let shape = &size[usize::from(input.is_varying())..];
+                let mask = crate::network::dropout_mask(input.tensor(), shape, dropout.p, rng)?;
+                Ok(input.with(input.tensor().f_mul(&mask)?))
+            }
+            // Written for the network's own kind.
+            (LayerKind::Custom(_), ..) => {
+                let (own, given) = (self.network.kind(), input.tensor().kind());
+                let inputs = inputs.iter().map(|input| input.to_kind(own)).collect::<Result<Vec<_>, _>>()?;
+                let training = pass.training.is_some();
+                Ok(Activity::map_all(&inputs, |batch| layer.apply_in(batch, training))?.to_kind(given)?)
+            }
+            _ => Ok(Activity::map_all(inputs, |batch| layer.apply(batch))?),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The tensors of a layer, made from what it declares.
+
+use tch::nn::Path;
+use tch::{TchError, Tensor};
+use tch_spiking_core::spec::{LayerKind, NeuronValues, Node, ParameterSpec, Start, streams};
+
+use super::{Neurons, Normalization};
+
+/// The tensors of a layer.
+#[derive(Debug)]
+pub(crate) enum Parameters {
+    None,
+    /// Of a convolution or a linear layer.
+    Affine {
+        weight: Tensor,
+        bias: Option<Tensor>,
+    },
+    /// Of a batch normalisation.
+    Normalization(Normalization),
+    /// Of a layer of neurons.
+    Neurons(Neurons),
+    /// Of a layer of the program's own.
+    Custom(Vec<Tensor>),
+}
+
+/// How the parameters of a network start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Filling {
+    /// As they are declared.
+    Declared,
+    /// Zeros: they are about to be overwritten.
+    Zeros,
+}
+
+/// What the parameters of a layer are made from.
+pub(super) struct Context<'a> {
+    pub path: &'a Path<'a>,
+    pub index: usize,
+    pub seed: u64,
+    pub filling: Filling,
+}
+
+impl Parameters {
+    /// The tensors that `node` declares, as variables under its name; `neurons` are its values if it is a layer of neurons.
+    pub(super) fn new(node: &Node, neurons: Option<NeuronValues>, context: &Context) -> Result<Self, TchError> {
+        let path = context.path / &node.name;
+        let mut tensors = Vec::new();
+        for parameter in &node.parameters {
+            let values = values(parameter, neurons.as_ref(), context);
+            let tensor = match values {
+                Some(values) => tensor(&values, &parameter.shape, &path)?,
+                None => Tensor::f_zeros(&parameter.shape, (path.kind(), path.device()))?,
+            };
+            tensors.push(path.add(&parameter.name, convolution_weight(tensor)?, parameter.trainable));
+        }
+        let mut named =
+            node.parameters.iter().map(|parameter| parameter.name.as_str()).zip(tensors).collect::<Vec<_>>();
+        let mut take = |name: &str| {
+            let position = named.iter().position(|(other, _)| *other == name);
+            position.map(|position| named.remove(position).1)
+        };
+        let missing = |name: &str| TchError::Shape(format!("{} declares no {name}", node.name));
+        Ok(match (&node.kind, neurons) {
+            (LayerKind::Neuron(spec), Some(values)) => {
+                let bias = take("bias").ok_or_else(|| missing("bias"))?;
+                let learned = values.model.learned().iter().filter_map(|learned| take(learned.name)).collect();
+                Self::Neurons(Neurons::new(spec, values, bias, learned, &node.shape, &path)?)
+            }
+            (LayerKind::Conv2d(_) | LayerKind::Linear(_), _) => {
+                Self::Affine { weight: take("weight").ok_or_else(|| missing("weight"))?, bias: take("bias") }
+            }
+            (LayerKind::BatchNorm(_), _) => Self::Normalization(Normalization {
+                weight: take("weight"),
+                bias: take("bias"),
+                running_mean: take("running_mean").ok_or_else(|| missing("running_mean"))?,
+                running_var: take("running_var").ok_or_else(|| missing("running_var"))?,
+            }),
+            (LayerKind::Custom(_), _) => Self::Custom(named.into_iter().map(|(_, tensor)| tensor).collect()),
+            _ => Self::None,
+        })
+    }
+
+    /// All tensors, in the order in which the layer declares them.
+    pub(super) fn tensors(&self) -> Vec<&Tensor> {
+        match self {
+            Self::None => vec![],
+            Self::Affine { weight, bias } => std::iter::once(weight).chain(bias).collect(),
+            Self::Normalization(Normalization { weight, bias, running_mean, running_var }) => {
+                weight.iter().chain(bias).chain([running_mean, running_var]).collect()
+            }
+            Self::Neurons(neurons) => std::iter::once(&neurons.bias).chain(&neurons.learned).collect(),
+            Self::Custom(tensors) => tensors.iter().collect(),
+        }
+    }
+}
+
+/// The first values of a parameter; nothing for zeros.
+fn values(parameter: &ParameterSpec, neurons: Option<&NeuronValues>, context: &Context) -> Option<Vec<f64>> {
+    let count = parameter.shape.iter().product::<i64>().unsigned_abs() as usize;
+    match parameter.start {
+        _ if context.filling == Filling::Zeros => None,
+        Start::Constant(0.0) => None,
+        Start::Constant(value) => Some(vec![value; count]),
+        Start::Drawn { initializer, fan_in, fan_out } => {
+            let mut rng = streams::weights(context.seed, context.index);
+            Some(initializer.sample(count, fan_in, fan_out, &mut rng))
+        }
+        Start::Tuning => neurons.map(|neurons| neurons.bias.clone()),
+    }
+}
+
+pub(super) fn tensor(values: &[f64], shape: &[i64], path: &Path) -> Result<Tensor, TchError> {
+    Tensor::f_from_slice(values)?.f_reshape(shape)?.f_to_kind(path.kind())?.f_to_device(path.device())
+}
+
+/// A weight of four dimensions channels last in memory: what libtorch's CPU convolutions are fastest with. Anything else as it
+/// is.
+fn convolution_weight(weight: Tensor) -> Result<Tensor, TchError> {
+    let &[out, channels, height, width] = weight.size().as_slice() else { return Ok(weight) };
+    // The strides are spelt out since with one channel both orders are the same, and libtorch would take it for channels first.
+    let strides = [height * width * channels, 1, width * channels, channels];
+    let options = (weight.kind(), weight.device());
+    let mut channels_last = Tensor::f_empty_strided([out, channels, height, width], strides, options)?;
+    channels_last.f_copy_(&weight)?;
+    Ok(channels_last)
+}

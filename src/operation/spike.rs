@@ -1,0 +1,302 @@
+//! The spiking step over time, for tensors.
+
+use tch::{Device, Kind, TchError, Tensor};
+
+use tch_spiking_core::kernels::{Drive, NeuronOrder, Number};
+use tch_spiking_core::neuron::{Neuron, NeuronError};
+
+use super::drive::check_drive;
+use super::rate::attach_rate_gradient;
+use super::{DriveNoise, Layout, Spikes, SpikingDrive, evaluate};
+use crate::error::Result;
+use crate::kernels::cuda::{self, ScanTensors};
+use crate::kernels::{self, NoiseRows, Scan, TensorNumber};
+
+/// Runs `drive.steps` timesteps of the spiking neuron from `state`, which is advanced in place: what inference computes. `record`
+/// says which state variables to record.
+///
+/// # Shapes
+/// - `drive.input`: `[B, S]`, constant over time, or `[T, B, S]` with `T = steps`; `gain`, `bias`: `S`.
+/// - `state`: a `[B, S]` tensor for each state variable of the model.
+/// - returns output (spikes times amplitude over dt) `[T, B, S]`.
+///
+/// # Errors
+/// When shapes, kinds or devices differ.
+pub fn spike(model: &Neuron, drive: &SpikingDrive, state: &mut [Tensor], record: &[bool]) -> Result<Spikes> {
+    model.validate()?;
+    check(model, drive, state, record)?;
+    let _without_gradient = tch::no_grad_guard();
+    Ok(match (drive.input.device(), drive.input.kind()) {
+        (Device::Cpu, Kind::Float) => on_cpu::<f32>(model, drive, state, record)?,
+        (Device::Cpu, Kind::Double) => on_cpu::<f64>(model, drive, state, record)?,
+        (Device::Cuda(_), _) if cuda::computes_spikes(model, drive.dt, drive.input) => {
+            fused(model, drive, state, record, cuda::scan)?
+        }
+        _ => with_tensors(model, drive, state, record)?,
+    })
+}
+
+/// Spiking-aware training, as KerasSpiking does it: forward the spikes of [`spike`], backward the gradient of the rate at every
+/// timestep, `d output[t] / d input[t] = rate'(J[t]) * gain`, as if the neuron had no memory. A network then sees in training the
+/// spikes that it will see in inference. No gradient flows into `state`.
+///
+/// # Shapes
+/// As for [`spike`]; with a constant input the gradient is the sum over the timesteps.
+///
+/// # Errors
+/// If the model has no rate, or when shapes, kinds or devices differ.
+pub fn spike_aware(model: &Neuron, drive: &SpikingDrive, state: &mut [Tensor]) -> Result<Spikes> {
+    model.require_rate()?;
+    let detached = [drive.input, drive.gain, drive.bias].map(Tensor::detach);
+    let [input, gain, bias] = &detached;
+    let spikes = spike(model, &SpikingDrive { input, gain, bias, ..*drive }, state, &vec![false; state.len()])?;
+    attach_rate_gradient(model, drive.input, drive.gain, drive.bias, &spikes.output)?;
+    Ok(spikes)
+}
+
+fn check(model: &Neuron, drive: &SpikingDrive, state: &[Tensor], record: &[bool]) -> Result<(), NeuronError> {
+    check_drive(model.name(), drive.input, drive.gain, drive.bias)?;
+    let fail = |cause| Err(NeuronError::Input { neuron: model.name(), cause });
+    if drive.bias.kind() != drive.input.kind() {
+        return fail(format!(
+            "the input is {:?}, gain and bias {:?}: they must be equal",
+            drive.input.kind(),
+            drive.bias.kind()
+        ));
+    }
+    NeuronError::require(model.name(), "dt", drive.dt, drive.dt > 0.0 && drive.dt.is_finite(), "a time above 0 s")?;
+    let variables = model.state();
+    if state.len() != variables.len() || record.len() != variables.len() {
+        let names: Vec<_> = variables.iter().map(|variable| variable.name).collect();
+        return fail(format!("expected {} state variables {names:?}, got {}", names.len(), state.len()));
+    }
+    let fits = |tensor: &&Tensor| {
+        (tensor.size() == drive.bias.size() || tensor.numel() == 1)
+            && tensor.kind() == drive.input.kind()
+            && tensor.device() == drive.input.device()
+    };
+    if drive.learned.len() != model.learned().len() || drive.learned.iter().any(|tensor| !fits(&tensor)) {
+        let names: Vec<_> = model.learned().iter().map(|learned| learned.name).collect();
+        return fail(format!(
+            "expected {} learned parameters {names:?}, of [1] or {:?} and of the input's kind and device, got {:?}",
+            names.len(),
+            drive.bias.size(),
+            drive.learned
+        ));
+    }
+    if model.is_noisy() && drive.noise.is_none() {
+        return fail("it is noisy, but no source of random numbers was given".to_string());
+    }
+    let batch = batch_shape(drive);
+    let expected = match drive.input.dim() - drive.bias.dim() {
+        1 => batch.clone(),
+        2 => [vec![drive.steps], batch.clone()].concat(),
+        _ => vec![],
+    };
+    if drive.steps < 1 || drive.input.size() != expected {
+        return fail(format!(
+            "input {:?} for {} steps of neurons {:?}: expected [batch, neurons] or [steps, batch, neurons]",
+            drive.input.size(),
+            drive.steps,
+            drive.bias.size()
+        ));
+    }
+    for (name, tensor) in variables.iter().map(|variable| variable.name).zip(state) {
+        if tensor.size() != batch || tensor.kind() != drive.input.kind() || tensor.device() != drive.input.device() {
+            return fail(format!(
+                "state {name} is {:?} {:?}, expected {:?} {batch:?} as the input: make a new state for a new batch size",
+                tensor.kind(),
+                tensor.size(),
+                drive.input.kind()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// `[B, S]`.
+fn batch_shape(drive: &SpikingDrive) -> Vec<i64> {
+    let size = drive.input.size();
+    size[size.len().saturating_sub(drive.bias.dim() + 1)..].to_vec()
+}
+
+fn fused(
+    model: &Neuron,
+    drive: &SpikingDrive,
+    state: &mut [Tensor],
+    record: &[bool],
+    scan: impl FnOnce(&Neuron, f64, ScanTensors) -> Result<(), TchError>,
+) -> Result<Spikes, TchError> {
+    let layout = Layout::of(drive.input, drive.bias.dim());
+    let input = layout.in_memory_order(drive.input)?;
+    let gain = layout.in_memory_order(drive.gain)?;
+    let bias = layout.in_memory_order(drive.bias)?;
+    // Copies: the state handed in stays as it was if anything below fails, and may share memory with another.
+    let mut flat: Vec<Tensor> =
+        state.iter().map(|tensor| layout.in_memory_order(tensor)?.f_detach_copy()).collect::<Result<_, TchError>>()?;
+    let shape = [vec![drive.steps], flat.first().map(Tensor::size).unwrap_or_default()].concat();
+    let empty = || Tensor::f_empty(&shape, (input.kind(), input.device()));
+    let mut output = empty()?;
+    let mut recorded: Vec<Option<Tensor>> =
+        record.iter().map(|&wanted| wanted.then(empty).transpose()).collect::<Result<_, TchError>>()?;
+    let tensors = ScanTensors {
+        drive: [&input, &gain, &bias],
+        steps: drive.steps,
+        varying: drive.input.dim() == drive.bias.dim() + 2,
+        state: &mut flat,
+        output: &mut output,
+        record: &mut recorded,
+    };
+    scan(model, drive.dt, tensors)?;
+    for (state, flat) in state.iter_mut().zip(&flat) {
+        *state = layout.in_shape_order(flat)?;
+    }
+    let recorded = recorded
+        .iter()
+        .map(|tensor| tensor.as_ref().map(|tensor| layout.in_shape_order(tensor)).transpose())
+        .collect::<Result<_, _>>()?;
+    Ok(Spikes { output: layout.in_shape_order(&output)?, total: None, recorded })
+}
+
+fn on_cpu<R: Number + TensorNumber>(
+    model: &Neuron,
+    drive: &SpikingDrive,
+    state: &mut [Tensor],
+    record: &[bool],
+) -> Result<Spikes, TchError> {
+    let layout = Layout::of(drive.input, drive.bias.dim());
+    let learned = drive.learned.iter().map(|tensor| layout.in_memory_order(&tensor.f_expand_as(drive.bias)?));
+    let learned: Vec<Tensor> = learned.collect::<Result<_, TchError>>()?;
+    let noise = drive.noise.map(|noise| noise_rows(noise, layout, drive.bias));
+    let shape = state.first().map(|state| layout.in_memory_order(state)).transpose()?;
+    let mut total = Tensor::f_empty(shape.map_or(vec![], |state| state.size()), (drive.input.kind(), Device::Cpu))?;
+    let spikes = fused(model, drive, state, record, |model, dt, tensors| {
+        let ScanTensors { drive: [input, gain, bias], steps, state, output, record, .. } = tensors;
+        let scan = Scan {
+            drive: Drive {
+                input: kernels::elements::<R>(input)?,
+                gain: kernels::elements(gain)?,
+                bias: kernels::elements(bias)?,
+            },
+            steps: steps as usize,
+            dt,
+            learned: learned.iter().map(kernels::elements).collect::<Result<_, _>>()?,
+            noise,
+            state: state.iter_mut().map(kernels::elements_mut).collect::<Result<_, _>>()?,
+            output: kernels::elements_mut(output)?,
+            total: kernels::elements_mut(&mut total)?,
+            record: record
+                .iter_mut()
+                .map(|tensor| tensor.as_mut().map(kernels::elements_mut).transpose())
+                .collect::<Result<_, _>>()?,
+        };
+        kernels::scan(model, scan);
+        Ok(())
+    })?;
+    Ok(Spikes { total: Some(layout.in_shape_order(&total)?), ..spikes })
+}
+
+/// The random numbers of a batch whose neurons lie in this layout.
+fn noise_rows(noise: DriveNoise, layout: Layout, bias: &Tensor) -> NoiseRows {
+    let DriveNoise { key, first_sample, first_step } = noise;
+    let order = match (layout, bias.size().as_slice()) {
+        (Layout::ChannelsLast, &[channels, height, width]) => {
+            NeuronOrder::ChannelsLast { channels: channels as u32, positions: (height * width) as u32 }
+        }
+        _ => NeuronOrder::Shape,
+    };
+    NoiseRows { key, first_sample, first_step, order }
+}
+
+/// The random numbers of every step and neuron as a tensor, `[T, B, S]`.
+fn uniform(noise: DriveNoise, drive: &SpikingDrive) -> Result<Tensor, TchError> {
+    let (batch, neurons) = (batch_shape(drive), drive.bias.numel());
+    let mut values = Vec::new();
+    for step in 0..drive.steps as u64 {
+        for sample in 0..batch[0] as u64 {
+            let of_sample = noise.key.sample(noise.first_sample + sample).later(noise.first_step + step);
+            values.extend((0..neurons as u32).map(|neuron| of_sample.uniform::<f32>(neuron, 0)));
+        }
+    }
+    let values = Tensor::f_from_slice(&values)?.f_reshape([vec![drive.steps], batch].concat())?;
+    values.f_to_device(drive.input.device())?.f_to_kind(drive.input.kind())
+}
+
+fn with_tensors(
+    model: &Neuron,
+    drive: &SpikingDrive,
+    state: &mut [Tensor],
+    record: &[bool],
+) -> Result<Spikes, TchError> {
+    let variables = model.state().len();
+    let formula = model.step_formula(drive.dt);
+    let current = drive.input.f_mul(drive.gain)?.f_add(drive.bias)?;
+    let varying = drive.input.dim() == drive.bias.dim() + 2;
+    let noise = drive.noise.filter(|_| model.is_noisy());
+    let uniform = noise.map(|noise| uniform(noise, drive)).transpose()?;
+    let mut now: Vec<Tensor> = state.iter().map(Tensor::shallow_clone).collect();
+    let mut outputs = Vec::new();
+    let mut histories: Vec<Vec<Tensor>> = (0..variables).map(|_| Vec::new()).collect();
+    for step in 0..drive.steps {
+        let current = if varying { current.f_get(step)? } else { current.shallow_clone() };
+        let noise = uniform.as_ref().map(|uniform| uniform.f_get(step)).transpose()?;
+        let inputs: Vec<&Tensor> = std::iter::once(&current).chain(drive.learned).chain(&noise).chain(&now).collect();
+        let mut results = evaluate(&formula, &inputs)?;
+        now = results.split_off(1);
+        outputs.append(&mut results);
+        for (variable, history) in histories.iter_mut().enumerate() {
+            if record[variable] {
+                history.push(now[variable].shallow_clone());
+            }
+        }
+    }
+    let recorded = histories
+        .iter()
+        .map(|history| (!history.is_empty()).then(|| Tensor::f_stack(history, 0)).transpose())
+        .collect::<Result<_, _>>()?;
+    state.iter_mut().zip(now).for_each(|(state, now)| *state = now);
+    Ok(Spikes { output: Tensor::f_stack(&outputs, 0)?, total: None, recorded })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch_spiking_core::neuron::{Lif, RectifiedLinear};
+
+    fn compare(model: impl Into<Neuron>, constant: bool) {
+        let model = &model.into();
+        let options = (Kind::Double, Device::Cpu);
+        let shape: &[i64] = if constant { &[2, 70] } else { &[40, 2, 70] };
+        let input = Tensor::linspace(-50.0, 250.0, shape.iter().product(), options).reshape(shape);
+        let gain = Tensor::linspace(0.5, 2.0, 70, options);
+        let bias = Tensor::linspace(0.0, 1.0, 70, options);
+        let drive = SpikingDrive::new(&input, &gain, &bias, 40, 0.001);
+        let start = || -> Vec<Tensor> {
+            (0..model.state().len())
+                .map(|variable| match variable {
+                    0 => Tensor::linspace(0.0, 1.0, 140, options).reshape([2, 70]),
+                    _ => Tensor::zeros([2, 70], options),
+                })
+                .collect()
+        };
+        let (mut ours_state, mut theirs_state) = (start(), start());
+        let record = vec![true; model.state().len()];
+        let ours = spike(model, &drive, &mut ours_state, &record).unwrap();
+        let theirs = with_tensors(model, &drive, &mut theirs_state, &record).unwrap();
+        assert!(ours.output.equal(&theirs.output));
+        assert!(f64::try_from(ours.output.sum(Kind::Double)).unwrap() > 0.0);
+        let pairs = ours.recorded.iter().flatten().zip(theirs.recorded.iter().flatten());
+        for (ours, theirs) in pairs.chain(ours_state.iter().zip(&theirs_state)) {
+            assert!(ours.allclose(theirs, 1e-9, 1e-12, false));
+        }
+    }
+
+    #[test]
+    fn kernels_and_tensor_operations_agree() {
+        for constant in [true, false] {
+            compare(Lif::default(), constant);
+            compare(Lif { min_voltage: -1.0, tau_ref: 0.0, ..Lif::default() }, constant);
+            compare(RectifiedLinear { amplitude: 0.5 }, constant);
+        }
+    }
+}
