@@ -174,9 +174,13 @@ fn what_cannot_be_exported_is_named_and_nothing_is_written() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     let cases = [
-        ("residual", &["error: add: ", "skip connections"][..]),
-        ("branching", &["error: second (Conv2d): it does not follow the layer before it"]),
-        ("in_place", &["the model returns something else than its last layer gives"]),
+        ("branching", &["error: mul: ", "leave arithmetic out"][..]),
+        ("in_place", &["error: relu (ReLU): it changes its input in place, which the model's result uses afterwards"]),
+        ("changed", &["error: relu (ReLU): it changes its input in place, which add uses afterwards"]),
+        ("accumulating", &["gives other numbers than the model itself", "x = x + y"]),
+        ("rows", &["error: cat: concatenation along dim=2", "dim=1"]),
+        ("shifted", &["error: add: the sum with 1"]),
+        ("broadcast", &["error: add: the sum of shapes (1, 28, 28) and (1, 1, 1)"]),
         ("scaling", &["truediv: ", "--mean and --std"]),
         ("data_dependent", &["cannot be traced", "control flow"]),
         ("always_dropping", &["dropout: ", "use nn.Dropout"]),
