@@ -143,10 +143,12 @@ impl Program {
         }
     }
 
+    /// Tensors of one number. `torch.full`, since a scripted `torch.tensor` takes its number through the default kind first,
+    /// usually `f32`, whatever `dtype` says.
     fn constants(&self) -> Vec<String> {
         let tensor = |(index, value): (usize, &f64)| {
-            let options = "dtype=ops.prim.dtype(checked), device=ops.prim.device(checked)";
-            format!("constant{index} = torch.tensor({}, {options})", number(*value))
+            let options = "dtype=ops.prim.dtype(checked), layout=None, device=ops.prim.device(checked)";
+            format!("constant{index} = torch.full(annotate(List[int], []), {}, {options})", number(*value))
         };
         self.constants.iter().enumerate().map(tensor).collect()
     }
