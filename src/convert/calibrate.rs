@@ -4,6 +4,7 @@ use serde::Serialize;
 use tch::{Kind, Tensor};
 
 use super::ConvertError;
+use super::wiring::walk;
 use crate::error::Result;
 use crate::network::{Parameters, SpikingSequential};
 use crate::neuron::Neuron;
@@ -52,14 +53,14 @@ pub(super) fn calibrate(
         return Err(fail(format!("target rate = {} is not valid: expected a rate above 0 Hz", target.rate)));
     }
     network.check_input(images, 1)?;
-    let mut activity = images.shallow_clone();
     let mut chosen = Vec::new();
-    for (index, layer) in network.layers().iter().enumerate() {
+    walk(network, images, |index, inputs| {
+        let layer = &network.layers()[index];
         let Parameters::Neurons(neurons) = &layer.parameters else {
-            activity = network.layer_rates(index, &activity, None)?;
-            continue;
+            return network.layer_rates(index, inputs[0], None);
         };
-        let current = activity.f_mul(&neurons.gain_like(&activity)?)?.f_add(&neurons.resting_current()?)?;
+        let activity = inputs[0];
+        let current = activity.f_mul(&neurons.gain_like(activity)?)?.f_add(&neurons.resting_current()?)?;
         if current.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
             return Err(fail(format!("the currents into {} are not all finite numbers", layer.name())));
         }
@@ -75,8 +76,8 @@ pub(super) fn calibrate(
         // What the next layer sees: for neurons whose rate is not proportional to the current another function.
         let shape = current.get(0);
         let scaled = model.with_amplitude(model.amplitude() / scale)?;
-        activity = scaled.rate(&current, &shape.f_full_like(scale)?, &shape.f_zeros_like()?)?;
-    }
+        scaled.rate(&current, &shape.f_full_like(scale)?, &shape.f_zeros_like()?)
+    })?;
     Ok(chosen)
 }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 use tch::{Kind, Tensor};
 
 use super::verdict::verdict;
+use super::wiring::walk;
 use crate::engine::{Engine, Input, Probe, Simulation};
 use crate::error::Result;
 use crate::evaluate::{Labelled, LayerActivity, SpikingOptions, rate_accuracy, spiking_with};
@@ -178,15 +179,15 @@ fn correlations(network: &SpikingSequential, data: &Labelled, options: ReportOpt
     let simulation = Simulation { steps, probes: &probes, memory, engine };
     let recording = simulation.run(network, Input::Constant(&images))?;
     let mut found = Vec::new();
-    let mut activity = images.shallow_clone();
-    for (index, layer) in network.layers().iter().enumerate() {
-        activity = network.layer_rates(index, &activity, None)?;
+    walk(network, &images, |index, inputs| {
+        let (layer, activity) = (&network.layers()[index], network.layer_rates(index, inputs[0], None)?);
         if let (Parameters::Neurons(_), Some(counts)) =
             (&layer.parameters, recording.get(&Probe::spike_count(layer.name())))
         {
             found.push(correlation(&activity, counts)?);
         }
-    }
+        Ok(activity)
+    })?;
     Ok(found)
 }
 
