@@ -6,7 +6,8 @@
     tch-spiking convert-network net.safetensors snn.safetensors --verify
 
 `models:make_net` is a function (or class) of no arguments that returns the model, in a module found from the current folder.
-The model must be a chain of layers that tch-spiking has; anything else is named, and nothing is written.
+The model must be made of layers that tch-spiking has, in a row or with branches that are added (`x + y`) or concatenated
+(`torch.cat(.., dim=1)`), such as skip connections; anything else is named, and nothing is written.
 
 tch-spiking gives networks pixels of 0 to 255. Where the model was trained on (pixel / 255 - mean) / std, as after
 torchvision's ToTensor (mean 0, std 1) and Normalize, say so with --mean and --std: it goes into the first layer's weights.
@@ -24,124 +25,62 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from pytorch_layers import CALLS, IN_A_ROW, SOFTMAX, Layer, Unsupported, convert, refuse, unknown
-
-
-def is_about_shape(node: fx.Node) -> bool:
-    """Whether it is not a tensor of the chain but a number from a shape: `x.size(0)`, `x.shape[0]`."""
-    if node.target is operator.getitem:
-        return is_about_shape(node.args[0])
-    return node.target in ("size", "dim", len) or (node.target is getattr and node.args[1] == "shape")
+from pytorch_graph import trace
+from pytorch_layers import Layer, Unsupported, refuse
 
 
-class Shapes(fx.Interpreter):
-    """Runs the model and notes the shape of every tensor."""
-
-    extra_traceback = False
-
-    def run_node(self, node: fx.Node) -> object:
-        result = super().run_node(node)
-        node.meta["shape"] = tuple(result.shape) if isinstance(result, Tensor) else None
-        return result
-
-
-def shape_of(node: fx.Node) -> tuple[int, ...]:
-    """Of one image behind `node`."""
-    shape = node.meta["shape"]
-    refuse(shape is None, "more than one tensor as a result", "return one, the logits")
-    refuse(shape[:1] != (2,) or len(shape) not in (2, 4), f"a tensor of shape {shape} for 2 images", "keep to images and features")
-    return shape[1:]
-
-
-def layer_of(node: fx.Node, modules: dict[str, nn.Module]) -> Layer | None:
-    if node.op == "call_module":
-        module = modules[node.target]
-    elif node.target in CALLS:
-        module = CALLS[node.target](*node.args[1:], **{key: value for key, value in node.kwargs.items() if key != "input"})
-    else:
-        raise unknown(getattr(node.target, "__name__", str(node.target)))
-    return convert(module, shape_of(node.all_input_nodes[0]), shape_of(node))
-
-
-def place_of(node: fx.Node, modules: dict[str, nn.Module]) -> str:
-    """`features.3 (GELU)`, or for a function where it is called: `block2: add`."""
-    if node.op == "call_module":
-        return f"{node.target} ({type(modules[node.target]).__name__})"
-    path = next((path for path, _ in reversed(node.meta.get("nn_module_stack", {}).values()) if path), "")
-    return f"{path}: " * bool(path) + getattr(node.target, "__name__", str(node.target))
-
-
-def trace(model: nn.Module, shape: list[int]) -> list[Layer]:
-    try:
-        traced = fx.symbolic_trace(model)
-    except Exception as error:
-        raise Unsupported(f"the forward pass cannot be traced, since it depends on its input's values: {error}") from error
-    try:
-        with torch.no_grad():
-            Shapes(traced).run(torch.zeros(2, *shape, dtype=next(model.parameters(), torch.zeros(0)).dtype))
-    except Exception as error:
-        raise Unsupported(f"the model does not take images of {shape}: {error}; correct --input") from error
-    modules, layers, current = dict(traced.named_modules()), [], None
-    for node in traced.graph.nodes:
-        if node.op == "placeholder" and (current is None or not node.users):
-            current = current or node  # further arguments, if they are not used, do no harm
-        elif node.op == "output":
-            if node.args[0] is not current:
-                raise Unsupported("the model returns something else than its last layer gives; return one tensor, the logits")
-        elif not is_about_shape(node):
-            place = place_of(node, modules)
-            try:
-                module = modules.get(node.target) if node.op == "call_module" else None
-                if node.target in SOFTMAX or isinstance(module, (nn.Softmax, nn.LogSoftmax)):
-                    refuse(next(iter(node.users)).op != "output", "a softmax between layers", "leave it out")
-                    print(f"note: {place} is left out: logits have the same order")
-                else:
-                    layer = layer_of(node, modules)
-                    inputs = [argument for argument in node.all_input_nodes if not is_about_shape(argument)]
-                    if inputs != [current]:
-                        raise Unsupported(f"it does not follow the layer before it; {IN_A_ROW}")
-                    if layer:
-                        layer.source, layer.output = place, shape_of(node)
-                        layers.append(layer)
-            except Unsupported as error:
-                raise Unsupported(f"{place}: {error}") from None
-            current = node
-    return layers
+def first_layers(layers: list[Layer], origin: Layer | None = None) -> list[Layer]:
+    """The layers that see the image itself, behind those that do not change its values."""
+    users = [layer for layer in layers if origin in layer.inputs]
+    found = ([layer] if layer.type not in ("flatten", "dropout") else first_layers(layers, layer) for layer in users)
+    return [layer for group in found for layer in group]
 
 
 def fold_normalization(layers: list[Layer], shape: list[int], mean: list[float], std: list[float]) -> None:
-    """Lets the first layer take pixels `p` of 0 to 255 in place of `(p / 255 - mean) / std`."""
-    first = next((layer for layer in layers if layer.type not in ("flatten", "dropout")), None)
-    if first is None or first.type not in ("conv2d", "linear") or first.keys.get("groups", 1) != 1:
-        raise Unsupported("--mean and --std need nn.Conv2d (without groups) or nn.Linear as the first layer")
+    """Lets the first layers take pixels `p` of 0 to 255 in place of `(p / 255 - mean) / std`."""
+    first = first_layers(layers)
+    if not first or any(layer.type not in ("conv2d", "linear") or layer.keys.get("groups", 1) != 1 for layer in first):
+        raise Unsupported("--mean and --std need nn.Conv2d (without groups) or nn.Linear as the first layer of every branch")
     refuse(0 in std, "--std 0", "give what the pixels were divided by")
-    refuse(any(mean) and any(first.keys.get("padding", [])), "--mean with padding in the first layer", "train with mean 0")
+    padded = any(any(layer.keys.get("padding", [])) for layer in first)
+    refuse(any(mean) and padded, "--mean with padding in the first layer", "train with mean 0")
     channels = shape[0] if len(shape) == 3 else 1
     if not {len(mean), len(std)} <= {1, channels}:
         raise Unsupported(f"--mean and --std: expected one number, or {channels}, one for each channel")
-    old = first.tensors["weight"]
     mean, std = (torch.tensor(numbers).double().expand(channels).reshape(1, channels, 1) for numbers in (mean, std))
-    weight = old.double().reshape(len(old), channels, -1) / std
-    first.tensors["weight"] = (weight / 255).reshape(old.shape).to(old.dtype)
-    if mean.any():
-        bias = first.tensors.get("bias", torch.zeros(len(old))).double() - (weight * mean).sum((1, 2))
-        first.tensors["bias"], first.keys["bias"] = bias.to(old.dtype), True
+    for layer in first:
+        old = layer.tensors["weight"]
+        weight = old.double().reshape(len(old), channels, -1) / std
+        layer.tensors["weight"] = (weight / 255).reshape(old.shape).to(old.dtype)
+        if mean.any():
+            bias = layer.tensors.get("bias", torch.zeros(len(old))).double() - (weight * mean).sum((1, 2))
+            layer.tensors["bias"], layer.keys["bias"] = bias.to(old.dtype), True
+
+
+def names_of(layers: list[Layer]) -> dict[Layer, str]:
+    """As tch-spiking counts them: conv1, pool1, conv2 .."""
+    stems = [{"conv2d": "conv", "avg_pool": "pool", "max_pool": "pool"}.get(layer.type, layer.type) for layer in layers]
+    return {layer: f"{stem}{stems[: index + 1].count(stem)}" for index, (layer, stem) in enumerate(zip(layers, stems))}
+
+
+def inputs_of(layers: list[Layer]) -> dict[Layer, list[str]]:
+    """The names of what each layer takes its input from, where that is not just the layer before it."""
+    names = names_of(layers) | {None: "input"}
+    return {
+        layer: [names[origin] for origin in layer.inputs]
+        for layer, before in zip(layers, [None, *layers])
+        if layer.inputs != [before]
+    }
 
 
 def toml(shape: list[int], layers: list[Layer]) -> str:
-    tables = []
+    inputs, tables = inputs_of(layers), []
     for layer in layers:
-        keys = {"type": layer.type, **layer.keys}
+        keys = {"type": layer.type, **layer.keys} | ({"from": inputs[layer]} if layer in inputs else {})
         tables.append("    { " + ", ".join(f"{key} = {json.dumps(value)}" for key, value in keys.items()) + " },\n")
     return f"input = {json.dumps(shape)}\nlayers = [\n{''.join(tables)}]\n"
-
-
-def names_of(layers: list[Layer]) -> list[str]:
-    """As tch-spiking counts them: conv1, pool1, conv2 .."""
-    stems = [{"conv2d": "conv", "avg_pool": "pool", "max_pool": "pool"}.get(layer.type, layer.type) for layer in layers]
-    return [f"{stem}{stems[: index + 1].count(stem)}" for index, stem in enumerate(stems)]
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -181,11 +120,12 @@ def export(model: nn.Module, shape: list[int], out: Path, facts: dict[str, str],
     layers = trace(model, shape)
     if mean or std:
         fold_normalization(layers, shape, mean or [0.0], std or [1.0])
-    tensors = {}
-    print(f"{'layer':<14} {'from':<34} {'output':>12} {'parameters':>11}")
-    for name, layer in zip(names_of(layers), layers):
+    tensors, inputs = {}, inputs_of(layers)
+    print(f"{'layer':<14} {'in the model':<34} {'output':>12} {'parameters':>11}{'  takes' * bool(inputs)}")
+    for layer, name in names_of(layers).items():
         size = sum(tensor.numel() for tensor in layer.tensors.values())
-        print(f"{name:<14} {layer.source:<34} {'x'.join(map(str, layer.output)):>12} {size or '':>11}")
+        row = f"{name:<14} {layer.source:<34} {'x'.join(map(str, layer.output)):>12} {size or '':>11}"
+        print(f"{row}  {', '.join(inputs.get(layer, []))}".rstrip())
         tensors |= {f"{name}.{key}": tensor for key, tensor in layer.tensors.items()}
     metadata = {"format": "tch-spiking", "format_version": "1", "spec": toml(shape, layers), "seed": "0", "dt": "0.001"}
     metadata |= {"created_by": f"export_pytorch.py, PyTorch {torch.__version__}", **facts}

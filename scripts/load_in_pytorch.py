@@ -8,7 +8,7 @@ nn.Sequential; the bias currents of its neurons have no place there. In a progra
 
     from load_in_pytorch import load_into, read_safetensors
     tensors, metadata = read_safetensors("runs/1/best.safetensors")   # metadata["spec"] is the network, as TOML
-    load_into(model, tensors)                                          # layers with weights, in their order
+    load_into(model, tensors)                                          # layers with weights, as the model calls them
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
 DTYPES |= {"I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool}
@@ -49,21 +49,41 @@ def layers_of(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return {name: layer for name, layer in layers.items() if layer.keys() != {"bias"}}
 
 
+STEMS = {nn.Conv2d: "conv", nn.Linear: "linear", nn.BatchNorm1d: "batch_norm", nn.BatchNorm2d: "batch_norm"}
+
+
+def layers_with_weights(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """With their paths, in the order in which the model calls them, which is that of the file, whatever branches there are;
+    for a model that torch.fx cannot trace, in the order in which they are defined."""
+    try:
+        traced = fx.symbolic_trace(model)
+        traced.graph.eliminate_dead_code()
+        called = [(str(node.target), model.get_submodule(node.target)) for node in traced.graph.nodes if node.op == "call_module"]
+    except Exception:
+        called = list(model.named_modules())
+    return [(path, module) for path, module in called if type(module) in STEMS]
+
+
 def load_into(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Copies the tensors into the layers of `model` that have some, kind by kind in their order: the first nn.Conv2d gets
-    conv1, the second conv2, the first nn.Linear linear1 ..; strictly, so that no tensor is left over on either side."""
-    layers, counts = layers_of(tensors), {"conv": 0, "linear": 0, "batch_norm": 0}
-    for path, module in model.named_modules():
-        stem = {nn.Conv2d: "conv", nn.Linear: "linear", nn.BatchNorm1d: "batch_norm", nn.BatchNorm2d: "batch_norm"}.get(type(module))
-        if stem:
-            counts[stem] += 1
-            name = f"{stem}{counts[stem]}"
-            if name not in layers:
-                raise ValueError(f"{path}: there is no {name} in the file, only {', '.join(layers)}")
-            missing, unexpected = module.load_state_dict(layers.pop(name), strict=False)
-            missing = [key for key in missing if key != "num_batches_tracked"]
-            if missing or unexpected:
-                raise ValueError(f"{path}: {name} lacks {missing} and has {unexpected} too many")
+    """Copies the tensors into the layers of `model` that have some, kind by kind in the order in which they are called: the
+    first nn.Conv2d gets conv1, the second conv2, the first nn.Linear linear1 ..; strictly, so that no tensor is left over on
+    either side."""
+    layers, counts = layers_of(tensors), dict.fromkeys(STEMS.values(), 0)
+    loaded: dict[str, dict[str, Tensor]] = {}
+    for path, module in layers_with_weights(model):
+        stem = STEMS[type(module)]
+        counts[stem] += 1
+        name = f"{stem}{counts[stem]}"
+        if name not in layers:
+            raise ValueError(f"{path}: there is no {name} in the file, only {', '.join(layers)}")
+        layer = layers.pop(name)
+        again = loaded.setdefault(path, layer)
+        if again is not layer and any(not torch.equal(tensor, again[key]) for key, tensor in layer.items()):
+            raise ValueError(f"{path}: the model calls it twice, but {name} of the file is not what it was the first time")
+        missing, unexpected = module.load_state_dict(layer, strict=False)
+        missing = [key for key in missing if key != "num_batches_tracked"]
+        if missing or unexpected:
+            raise ValueError(f"{path}: {name} lacks {missing} and has {unexpected} too many")
     if layers:
         raise ValueError(f"the model has no place for {', '.join(layers)}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field
 from functools import singledispatch
 from math import prod
@@ -15,15 +16,16 @@ class Unsupported(Exception):
     """What tch-spiking has no layer for."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Layer:
-    """A layer as tch-spiking's configurations have it."""
+    """A layer as tch-spiking's configurations have it, and the layers that it takes its input from (None: the image)."""
 
     type: str
     keys: dict[str, object] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     source: str = ""
     output: tuple[int, ...] = ()
+    inputs: list[Layer | None] = field(default_factory=list)
 
 
 def pair(value: int | tuple[int, int]) -> list[int]:
@@ -39,13 +41,11 @@ def parameters(module: nn.Module, *names: str) -> dict[str, Tensor]:
     return {name: tensor for name in names if (tensor := getattr(module, name)) is not None}
 
 
-IN_A_ROW = "only layers in a row can be exported: leave out skip connections and branches"
-
 # What to use instead of modules, functions and operators that tch-spiking does not have, by parts of their names.
 INSTEAD = {
     ("linear", "matmul", "addmm"): "use nn.Linear",
-    ("add", "cat", "stack"): IN_A_ROW,
-    ("sub", "mul", "div"): "leave arithmetic out of forward (--mean and --std say how pixels were scaled)",
+    ("stack",): "use torch.cat(.., dim=1)",
+    ("add", "sub", "mul", "div"): "leave arithmetic out of forward (--mean and --std say how pixels were scaled)",
     ("conv",): "use nn.Conv2d",
     ("mean",): "use nn.AdaptiveAvgPool2d(1) and nn.Flatten()",
     ("pool",): "use nn.AvgPool2d or nn.MaxPool2d",
@@ -165,3 +165,29 @@ CALLS |= {call: flatten for call in (torch.flatten, torch.reshape, torch.squeeze
 CALLS |= {F.leaky_relu: nn.LeakyReLU, F.max_pool2d: nn.MaxPool2d, torch.max_pool2d: nn.MaxPool2d, F.avg_pool2d: nn.AvgPool2d}
 CALLS |= {F.adaptive_avg_pool2d: nn.AdaptiveAvgPool2d, F.dropout: dropout, F.dropout2d: dropout, "contiguous": nn.Identity}
 SOFTMAX = (F.softmax, F.log_softmax, torch.softmax, torch.log_softmax, "softmax", "log_softmax")
+
+# What takes several tensors, as functions, operators and methods.
+ADD = (operator.add, torch.add, "add", "add_")
+CONCAT = (torch.cat, torch.concat, torch.concatenate)
+
+
+def added(input: object, other: object, *, alpha: float = 1) -> list[object]:
+    """What is added, from the arguments of torch.add."""
+    refuse(alpha != 1, f"alpha={alpha}", "add without a factor")
+    return [input, other]
+
+
+def concatenated(tensors: list, dim: int = 0, *, axis: int | None = None) -> tuple[list[object], int]:
+    """What is concatenated and along which dimension, from the arguments of torch.cat."""
+    return list(tensors), dim if axis is None else axis
+
+
+def add(before: list[tuple[int, ...]]) -> Layer:
+    refuse(len(set(before)) != 1, f"the sum of shapes {' and '.join(map(str, before))}", "add tensors of one shape")
+    return Layer("add")
+
+
+def concat(before: list[tuple[int, ...]], dim: int) -> Layer:
+    along = dim if dim >= 0 else dim + 1 + len(before[0])
+    refuse(along != 1, f"concatenation along dim={dim}", "concatenate channels, or features: dim=1")
+    return Layer("concat")

@@ -1,15 +1,17 @@
 //! Networks that `scripts/export_pytorch.py` made of PyTorch's give what PyTorch gives.
 //!
-//! The committed files of `tests/fixtures/pytorch` are compared everywhere. What runs the scripts needs a Python with torch:
-//! that of `TCH_SPIKING_PYTHON`, else of `.venv` (`scripts/setup.sh --python`); without one it says so and checks nothing.
+//! The committed files of `tests/fixtures/pytorch` are compared everywhere. What runs the scripts needs a Python with torch
+//! (`common/python.rs`); without one it says so and checks nothing.
 
 #[path = "common/command.rs"]
 mod command;
+#[path = "common/python.rs"]
+mod python;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 
 use command::{Place, assert_says};
+use python::{fixtures, python, root, run, script, succeed};
 use tch::Device;
 use tch_spiking::network::LayerKind;
 use tch_spiking::weights;
@@ -18,14 +20,6 @@ const ARCHITECTURES: [&str; 5] = ["tutorial", "normalized", "grouped", "function
 
 /// By how much logits of order 1 may differ from PyTorch's.
 const TOLERANCE: f64 = 1e-5;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn fixtures() -> PathBuf {
-    root().join("tests/fixtures/pytorch")
-}
 
 /// Compares the logits of `name.safetensors` in `folder` with PyTorch's, and says how many images there were.
 fn compare(folder: &Path, name: &str) -> i64 {
@@ -85,32 +79,6 @@ fn an_exported_network_is_inspected_and_converted_without_configuration() {
     let said = place.succeed("convert-network tutorial spiking --max-to-avg-pool --dataset digits --limit 20");
     assert_says(&said.stdout, &["to rectified_linear", "written to spiking"]);
     assert_says(&place.succeed("inspect spiking").stdout, &["rectified_linear"]);
-}
-
-/// A Python that can import torch, or `None` after saying that the test is skipped.
-fn python() -> Option<PathBuf> {
-    let named = std::env::var_os("TCH_SPIKING_PYTHON").map(PathBuf::from);
-    let python = named.clone().unwrap_or_else(|| root().join(".venv/bin/python"));
-    let found = Command::new(&python).args(["-c", "import torch"]).output().is_ok_and(|output| output.status.success());
-    assert!(found || named.is_none(), "TCH_SPIKING_PYTHON: {} cannot import torch", python.display());
-    if !found {
-        eprintln!("skipped: .venv has no PyTorch (scripts/setup.sh --python) and TCH_SPIKING_PYTHON is not set");
-    }
-    found.then_some(python)
-}
-
-fn run(python: &Path, arguments: &[&str], folder: &Path) -> Output {
-    Command::new(python).args(arguments).current_dir(folder).env("PYTHONPATH", fixtures()).output().unwrap()
-}
-
-fn succeed(python: &Path, arguments: &[&str], folder: &Path) -> String {
-    let output = run(python, arguments, folder);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn script(name: &str) -> String {
-    root().join("scripts").join(name).display().to_string()
 }
 
 #[test]
@@ -174,9 +142,13 @@ fn what_cannot_be_exported_is_named_and_nothing_is_written() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     let cases = [
-        ("residual", &["error: add: ", "skip connections"][..]),
-        ("branching", &["error: second (Conv2d): it does not follow the layer before it"]),
-        ("in_place", &["the model returns something else than its last layer gives"]),
+        ("branching", &["error: mul: ", "leave arithmetic out"][..]),
+        ("in_place", &["error: relu (ReLU): it changes its input in place, which the model's result uses afterwards"]),
+        ("changed", &["error: relu (ReLU): it changes its input in place, which add uses afterwards"]),
+        ("accumulating", &["gives other numbers than the model itself", "x = x + y"]),
+        ("rows", &["error: cat: concatenation along dim=2", "dim=1"]),
+        ("shifted", &["error: add: the sum with 1"]),
+        ("broadcast", &["error: add: the sum of shapes (1, 28, 28) and (1, 1, 1)"]),
         ("scaling", &["truediv: ", "--mean and --std"]),
         ("data_dependent", &["cannot be traced", "control flow"]),
         ("always_dropping", &["dropout: ", "use nn.Dropout"]),

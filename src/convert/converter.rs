@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tch::nn::VarStore;
 
-use super::rewrite::Rewrite;
+use super::rewrite::{Piece, Rewrite};
+use super::wiring::{Role, Wiring};
 use super::{Calibration, CalibrationTarget, ConvertError, Swap, calibrate};
 use crate::error::Result;
-use crate::network::{Layer, LayerKind, LayerSpec, NetworkSpec, SpikingSequential};
+use crate::network::{Layer, LayerSpec, NetworkSpec, SpikingSequential};
 use crate::weights::load_into;
 
 /// Turns a trained network of analog activations into one of neurons, which runs as rates and as spikes.
@@ -84,7 +85,7 @@ impl Converter {
         Self { scale: Some(scale), ..self }
     }
 
-    /// The same for one layer of neurons: `layer` is its name, or that of the layer whose weights drive it.
+    /// The same for one layer of neurons: `layer` is its name, or that of a layer whose weights drive it.
     pub fn scale_layer(mut self, layer: impl Into<String>, scale: f64) -> Self {
         self.layer_scales.push((layer.into(), scale));
         self
@@ -109,12 +110,12 @@ impl Converter {
         let _without_gradient = tch::no_grad_guard();
         let Rewrite { pieces, changes, .. } = Rewrite::new(self, source)?;
         let layers = |named: bool| -> Vec<LayerSpec> {
-            let layer = |piece: &super::rewrite::Piece| LayerSpec {
+            let layer = |(index, piece): (usize, &Piece)| LayerSpec {
                 name: named.then(|| piece.name.clone()),
-                from: Vec::new(),
+                from: if named { Piece::from(&pieces, index) } else { Vec::new() },
                 kind: piece.kind.clone(),
             };
-            pieces.iter().map(layer).collect()
+            pieces.iter().enumerate().map(layer).collect()
         };
         // Only names that the layers would not have anyway are written down.
         let usual = NetworkSpec { layers: layers(false), ..source.spec().clone() }.layer_names();
@@ -159,17 +160,17 @@ impl Converter {
         named.or_else(typed).cloned().or_else(usual)
     }
 
-    /// The scale for the neurons of this name, driven by the layer called `weights`.
-    pub(super) fn scale_for(&self, layer: &str, weights: Option<&str>) -> Option<f64> {
-        let of = |wanted: &str| self.layer_scales.iter().rfind(|(name, _)| name == wanted).map(|&(_, scale)| scale);
-        of(layer).or_else(|| weights.and_then(of)).or(self.scale)
+    /// The scale for the neurons of this name, driven by the layers called `weights`.
+    pub(super) fn scale_for(&self, layer: &str, weights: &[String]) -> Option<f64> {
+        let own = self.layer_scales.iter().rfind(|(name, _)| name == layer);
+        let scale = own.or_else(|| self.layer_scales.iter().rfind(|(name, _)| weights.contains(name)));
+        scale.map(|&(_, scale)| scale).or(self.scale)
     }
 
     /// Checks that swaps and scales are for something that there is.
     pub(super) fn check_names(&self, source: &SpikingSequential) -> Result<(), ConvertError> {
-        let activation =
-            |layer: &&Layer| matches!(layer.kind(), LayerKind::Relu | LayerKind::LeakyRelu(_) | LayerKind::Neuron(_));
-        let activations: Vec<&Layer> = source.layers().iter().filter(activation).collect();
+        let activations: Vec<&Layer> =
+            source.layers().iter().filter(|layer| Role::of(layer) == Role::Activation).collect();
         let listed = || match activations.is_empty() {
             true => "there are no activations and no neurons in this network".to_string(),
             false => {
@@ -183,15 +184,21 @@ impl Converter {
                 return Err(unused("swap", &swap.from));
             }
         }
-        let affine = |layer: &Layer| matches!(layer.kind(), LayerKind::Conv2d(_) | LayerKind::Linear(_));
+        let wiring = Wiring::new(source);
+        let role = |position: usize| Role::of(&source.layers()[position]);
+        let activated = |position: usize| match role(position) {
+            Role::Activation => Some(true),
+            Role::Weights => Some(false),
+            Role::Filter | Role::Passage | Role::Other => None,
+        };
         for (name, _) in &self.layer_scales {
             let position = source.layers().iter().position(|layer| layer.name() == name);
-            let drives = |position: usize| {
-                let mut next = source.layers()[position + 1..].iter();
-                affine(&source.layers()[position])
-                    && next.find(|layer| affine(layer) || activation(layer)).is_some_and(|layer| !affine(layer))
+            let has_neurons = |position: usize| match role(position) {
+                Role::Activation => true,
+                Role::Weights => wiring.behind(position, activated).contains(&true),
+                Role::Filter | Role::Passage | Role::Other => false,
             };
-            if !position.is_some_and(|position| activation(&&source.layers()[position]) || drives(position)) {
+            if !position.is_some_and(has_neurons) {
                 return Err(unused("firing rate scale", name));
             }
         }

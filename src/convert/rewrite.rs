@@ -3,10 +3,11 @@
 use tch::Tensor;
 
 use super::fold::fold;
+use super::wiring::{Role, Wiring};
 use super::{Change, ConvertError, Converter, Swap};
 use crate::Synapse;
 use crate::error::Result;
-use crate::network::{Layer, LayerKind, NeuronSpec, Parameters, SpikingSequential};
+use crate::network::{BatchNorm, EdgeSpec, Layer, LayerKind, NeuronSpec, Parameters, SpikingSequential};
 
 /// A layer of the new network.
 pub(super) struct Piece {
@@ -14,27 +15,75 @@ pub(super) struct Piece {
     pub kind: LayerKind,
     /// Its parameters, in any floating-point kind; those that are missing are as the specification says.
     pub tensors: Vec<(String, Tensor)>,
+    /// The pieces that it takes its input from, `None` for the image.
+    inputs: Vec<Option<usize>>,
+}
+
+impl Piece {
+    /// What the piece at `index` reads, as a specification writes it; nothing for just the piece before.
+    pub(super) fn from(pieces: &[Self], index: usize) -> Vec<EdgeSpec> {
+        let inputs = &pieces[index].inputs;
+        let name = |&piece: &Option<usize>| piece.map_or(EdgeSpec::INPUT.into(), |piece| pieces[piece].name.as_str().into());
+        if *inputs == [index.checked_sub(1)] { vec![] } else { inputs.iter().map(name).collect() }
+    }
+}
+
+/// What the conversion knows of the output of one of the old layers; by default that of the image.
+#[derive(Clone, Default)]
+struct Signal {
+    /// The piece that it comes from, `None` for the image.
+    piece: Option<usize>,
+    /// The layers whose weights drive it.
+    weights: Vec<String>,
+    /// Whether there are neurons behind those weights.
+    fired: bool,
+    /// Whether there are spikes, not filtered, in it.
+    spikes: bool,
+}
+
+impl Signal {
+    /// That of several together, or of one.
+    fn of(inputs: &[Self]) -> Self {
+        // Weights behind the neurons of another input count more.
+        let fired = inputs.iter().all(|input| input.fired);
+        let mut weights: Vec<String> = Vec::new();
+        for name in inputs.iter().filter(|input| input.fired == fired).flat_map(|input| &input.weights) {
+            if !weights.contains(name) {
+                weights.push(name.clone());
+            }
+        }
+        let piece = inputs.first().and_then(|input| input.piece);
+        Self { piece, weights, fired, spikes: inputs.iter().any(|input| input.spikes) }
+    }
 }
 
 /// The layers of the new network, and what was done to the old ones.
 pub(super) struct Rewrite<'a> {
     converter: &'a Converter,
     source: &'a SpikingSequential,
+    wiring: Wiring,
     pub pieces: Vec<Piece>,
     pub changes: Vec<Change>,
-    /// The layer whose weights drive what comes next.
-    weights: Option<String>,
-    /// Whether spikes, not filtered, are what comes next.
-    spikes: bool,
+    /// The outputs of the old layers so far.
+    signals: Vec<Signal>,
 }
 
 impl<'a> Rewrite<'a> {
     pub(super) fn new(converter: &'a Converter, source: &'a SpikingSequential) -> Result<Self> {
         converter.check_names(source)?;
-        let (pieces, changes) = (Vec::new(), Vec::new());
-        let mut rewrite = Self { converter, source, pieces, changes, weights: None, spikes: false };
+        Self::along(Wiring::new(source), converter, source)
+    }
+
+    fn along(wiring: Wiring, converter: &'a Converter, source: &'a SpikingSequential) -> Result<Self> {
+        let (pieces, changes, signals) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rewrite = Self { converter, source, wiring, pieces, changes, signals };
         for (index, layer) in source.layers().iter().enumerate() {
-            rewrite.add(index, layer)?;
+            let signal = rewrite.add(index, layer)?;
+            rewrite.signals.push(signal);
+        }
+        // The last piece is the output, also where what made it has gone.
+        if let Some(output) = rewrite.signals.last().and_then(|signal| signal.piece) {
+            rewrite.pieces.truncate(output + 1);
         }
         if !rewrite.pieces.iter().any(|piece| matches!(piece.kind, LayerKind::Neuron(_))) {
             let kinds: Vec<_> = source.layers().iter().map(|layer| layer.kind().type_name()).collect();
@@ -43,48 +92,91 @@ impl<'a> Rewrite<'a> {
         Ok(rewrite)
     }
 
-    fn add(&mut self, index: usize, layer: &Layer) -> Result<()> {
-        match (layer.kind(), &layer.parameters) {
-            (LayerKind::Dropout(_), _) => self.change(layer, "removed: it does nothing after training"),
-            (LayerKind::BatchNorm(norm), Parameters::Normalization(tensors)) => {
-                let into = self.pieces.last_mut();
-                let into = into.filter(|piece| matches!(piece.kind, LayerKind::Conv2d(_) | LayerKind::Linear(_)));
-                let into = into.ok_or_else(|| {
-                    failure(
-                        layer,
-                        "there is no convolution or linear layer right before it that it could be folded into; put it \
-                         behind one, before the activation",
-                    )
-                })?;
-                fold(*norm, tensors, into)?;
-                let action = format!("folded into {}", into.name);
-                self.change(layer, action);
+    /// Adds what becomes of a layer; what is known of its output.
+    fn add(&mut self, index: usize, layer: &Layer) -> Result<Signal> {
+        let inputs: Vec<Signal> = self.inputs(index);
+        let signal = Signal::of(&inputs);
+        match layer.kind() {
+            LayerKind::Dropout(_) => {
+                self.change(layer, "removed: it does nothing after training");
+                Ok(signal)
             }
-            (LayerKind::Relu | LayerKind::LeakyRelu(_) | LayerKind::Neuron(_), _) => self.add_neurons(index, layer)?,
-            (LayerKind::MaxPool(pool), _) if self.converter.max_to_avg_pool => {
-                self.keep(layer, LayerKind::AvgPool(pool.clone()));
+            LayerKind::BatchNorm(norm) => {
+                self.fold(index, layer, *norm, signal.piece)?;
+                Ok(signal)
+            }
+            LayerKind::Relu | LayerKind::LeakyRelu(_) | LayerKind::Neuron(_) => self.add_neurons(index, layer, signal),
+            LayerKind::MaxPool(pool) if self.converter.max_to_avg_pool => {
+                let piece = self.keep(layer, LayerKind::AvgPool(pool.clone()), &inputs);
                 self.change(layer, "to avg_pool");
+                Ok(Signal { piece, ..signal })
             }
-            (LayerKind::MaxPool(_), _) if self.spikes => {
-                return Err(failure(
-                    layer,
-                    "the maximum of single spikes is not that of their rates; filter the spikes before it \
-                     (--synapse 0.01) or take the mean instead (--max-to-avg-pool)",
-                )
-                .into());
+            LayerKind::MaxPool(_) if signal.spikes => Err(failure(
+                layer,
+                "the maximum of single spikes is not that of their rates; filter the spikes before it \
+                 (--synapse 0.01) or take the mean instead (--max-to-avg-pool)",
+            )
+            .into()),
+            kind @ (LayerKind::Conv2d(_) | LayerKind::Linear(_)) => {
+                let piece = self.keep(layer, kind.clone(), &inputs);
+                Ok(Signal { piece, weights: vec![layer.name().to_string()], fired: false, ..signal })
             }
-            (kind, _) => {
-                if matches!(kind, LayerKind::Conv2d(_) | LayerKind::Linear(_)) {
-                    self.weights = Some(layer.name().to_string());
-                }
-                self.spikes &= !matches!(kind, LayerKind::Synapse(_));
-                self.keep(layer, kind.clone());
+            kind @ LayerKind::Synapse(_) => {
+                let piece = self.keep(layer, kind.clone(), &inputs);
+                Ok(Signal { piece, spikes: false, ..signal })
+            }
+            kind @ (LayerKind::AvgPool(_)
+            | LayerKind::MaxPool(_)
+            | LayerKind::Flatten
+            | LayerKind::Add
+            | LayerKind::Concat
+            | LayerKind::Custom(_)) => {
+                let piece = self.keep(layer, kind.clone(), &inputs);
+                Ok(Signal { piece, ..signal })
             }
         }
+    }
+
+    fn inputs(&self, index: usize) -> Vec<Signal> {
+        let signal = |from: &Option<usize>| from.map_or_else(Signal::default, |from| self.signals[from].clone());
+        self.wiring.inputs(index).iter().map(signal).collect()
+    }
+
+    /// Folds the batch normalisation at `index` into `piece`, which is before it.
+    fn fold(&mut self, index: usize, layer: &Layer, norm: BatchNorm, piece: Option<usize>) -> Result<()> {
+        let other = piece.and_then(|piece| self.other_consumer(piece, index));
+        let into = piece.map(|piece| &mut self.pieces[piece]);
+        let into = into.filter(|piece| matches!(piece.kind, LayerKind::Conv2d(_) | LayerKind::Linear(_)));
+        let (Some(into), Parameters::Normalization(tensors)) = (into, &layer.parameters) else {
+            return Err(failure(
+                layer,
+                "there is no convolution or linear layer right before it that it could be folded into; put it \
+                 behind one, before the activation",
+            )
+            .into());
+        };
+        if let Some(other) = other {
+            let cause = format!(
+                "it cannot be folded into {}, whose output goes into {other} too; give each a layer of its own",
+                into.name
+            );
+            return Err(failure(layer, &cause).into());
+        }
+        fold(norm, tensors, into)?;
+        let action = format!("folded into {}", into.name);
+        self.change(layer, action);
         Ok(())
     }
 
-    fn add_neurons(&mut self, index: usize, layer: &Layer) -> Result<()> {
+    /// A layer other than the one at `index` that takes the output of `piece`, or what is made of it without a piece.
+    fn other_consumer(&self, piece: usize, index: usize) -> Option<&'a str> {
+        let same = |old: usize| self.signals.get(old).is_some_and(|signal| signal.piece == Some(piece));
+        let consumers = (0..self.signals.len()).filter(|&old| same(old)).flat_map(|old| self.wiring.consumers(old));
+        let other = consumers.into_iter().find(|&consumer| consumer != index && !same(consumer));
+        other.map(|consumer| self.source.layers()[consumer].name())
+    }
+
+    fn add_neurons(&mut self, index: usize, layer: &Layer, input: Signal) -> Result<Signal> {
         let swap = self.converter.swap_for(layer);
         let mut neurons = match (layer.kind(), &swap) {
             (kind, Some(swap)) => swap.neurons(kind).map_err(|cause| failure(layer, &cause))?,
@@ -98,7 +190,7 @@ impl<'a> Rewrite<'a> {
                 .into());
             }
         };
-        if let Some(scale) = self.converter.scale_for(layer.name(), self.weights.as_deref()) {
+        if let Some(scale) = self.converter.scale_for(layer.name(), &input.weights) {
             neurons.firing_rate_scale = scale;
         }
         if index != self.pieces.len() && neurons.constant_gain_bias().map_err(|cause| failure(layer, &cause))?.is_none()
@@ -112,24 +204,27 @@ impl<'a> Rewrite<'a> {
             .into());
         }
         self.note_neurons(layer, swap, &neurons);
-        self.keep(layer, LayerKind::Neuron(neurons));
-        self.spikes = true;
-        if let Some(tau) = self.converter.synapse
-            && !self.filtered_later(index)
-        {
-            let kind = LayerKind::Synapse(Synapse::Lowpass { tau });
-            self.pieces.push(Piece { name: format!("{}_synapse", layer.name()), kind, tensors: vec![] });
-            self.spikes = false;
+        let piece = self.keep(layer, LayerKind::Neuron(neurons), std::slice::from_ref(&input));
+        let spiking = Signal { piece, fired: true, spikes: true, ..input };
+        match self.converter.synapse {
+            Some(tau) if !self.filtered_later(index) => {
+                let kind = LayerKind::Synapse(Synapse::Lowpass { tau });
+                let name = format!("{}_synapse", layer.name());
+                let piece = self.push(Piece { name, kind, tensors: vec![], inputs: vec![piece] });
+                Ok(Signal { piece, spikes: false, ..spiking })
+            }
+            _ => Ok(spiking),
         }
-        Ok(())
     }
 
-    /// Whether a filter comes behind the neurons at `index` before the next weights or neurons.
+    /// Whether a filter comes behind the neurons at `index` before the next weights or neurons, wherever their spikes go.
     fn filtered_later(&self, index: usize) -> bool {
-        let after = self.source.layers()[index + 1..].iter().map(Layer::kind);
-        let mut stop =
-            after.filter(|kind| !matches!(kind, LayerKind::Flatten | LayerKind::Dropout(_) | LayerKind::AvgPool(_)));
-        matches!(stop.next(), Some(LayerKind::Synapse(_)))
+        let filtered = |consumer: usize| match Role::of(&self.source.layers()[consumer]) {
+            Role::Filter => Some(true),
+            Role::Passage => None,
+            Role::Weights | Role::Activation | Role::Other => Some(false),
+        };
+        self.wiring.behind(index, filtered).iter().all(|&filtered| filtered)
     }
 
     fn note_neurons(&mut self, layer: &Layer, swap: Option<Swap>, neurons: &NeuronSpec) {
@@ -152,10 +247,16 @@ impl<'a> Rewrite<'a> {
         }
     }
 
-    /// Takes the layer over as `kind`, with its parameters as far as that has them.
-    fn keep(&mut self, layer: &Layer, kind: LayerKind) {
-        let tensors = layer.named_parameters().into_iter().map(|(name, tensor)| (name.to_string(), tensor.detach()));
-        self.pieces.push(Piece { name: layer.name().to_string(), kind, tensors: tensors.collect() });
+    /// Takes the layer over as `kind`, with its parameters as far as that has them; its piece.
+    fn keep(&mut self, layer: &Layer, kind: LayerKind, inputs: &[Signal]) -> Option<usize> {
+        let tensors = layer.named_parameters().into_iter().map(|(name, tensor)| (name.to_string(), tensor.detach())).collect();
+        let inputs = inputs.iter().map(|input| input.piece).collect();
+        self.push(Piece { name: layer.name().to_string(), kind, tensors, inputs })
+    }
+
+    fn push(&mut self, piece: Piece) -> Option<usize> {
+        self.pieces.push(piece);
+        Some(self.pieces.len() - 1)
     }
 
     fn change(&mut self, layer: &Layer, action: impl Into<String>) {
@@ -168,3 +269,7 @@ fn failure(layer: &Layer, cause: &str) -> ConvertError {
     let (layer, kind) = (layer.name().to_string(), layer.kind().type_name().to_string());
     ConvertError::Layer { layer, kind, cause: cause.to_string() }
 }
+
+#[cfg(test)]
+#[path = "rewrite_tests.rs"]
+mod tests;

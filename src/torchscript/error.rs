@@ -15,6 +15,14 @@ pub enum TorchScriptError {
         /// What the closure is called.
         label: String,
     },
+    /// A layer that the program printed cannot compute.
+    #[error("layer {layer} cannot be written as TorchScript: {cause}; run the network with this library")]
+    Layer {
+        /// The layer's name.
+        layer: String,
+        /// Why not.
+        cause: String,
+    },
     /// More than the archive can hold.
     #[error("the archive cannot be written: {0}")]
     Archive(String),

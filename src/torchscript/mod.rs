@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `module.rs` | what the file says: tensors by layer, and the code |
 //! | `program.rs` | the code of both faces, printed layer by layer |
+//! | `expression.rs` | layers without a state as `torch.` operations |
 //! | `formula.rs` | a neuron's recorded formulas as `torch.` operations |
 //! | `archive.rs`, `pickle.rs` | the file itself |
 //!
@@ -18,6 +19,7 @@
 
 mod archive;
 mod error;
+mod expression;
 mod formula;
 mod module;
 mod pickle;

@@ -41,6 +41,7 @@ impl Module {
                 let (layer, label) = (layer.name().to_string(), custom.type_name().to_string());
                 return Err(TorchScriptError::Custom { layer, label }.into());
             }
+            check(layer)?;
             let tensors = tensors(layer)?;
             if !tensors.is_empty() {
                 parts.push(Part { name: name.clone(), tensors });
@@ -79,6 +80,17 @@ impl Part {
             self.name
         )
     }
+}
+
+/// Refuses what the printed program cannot say.
+fn check(layer: &Layer) -> Result<(), TorchScriptError> {
+    let cause = match &layer.parameters {
+        Parameters::Neurons(neurons) if neurons.model.is_noisy() => "its neurons are noisy, and the noise is keyed",
+        Parameters::Neurons(neurons) if neurons.model.rate().is_none() => "its neurons have no rate",
+        _ if layer.inputs().iter().any(|edge| edge.delayed) => "it has a delayed input",
+        _ => return Ok(()),
+    };
+    Err(TorchScriptError::Layer { layer: layer.name().to_string(), cause: cause.to_string() })
 }
 
 /// The tensors of a layer, of the kind of its parameters.

@@ -1,28 +1,52 @@
 //! The code of a module: both faces of a network, printed layer by layer.
 
-use crate::network::{Layer, LayerKind, NeuronSpec, Pair, Parameters, Pool, SpikingSequential};
-use crate::neuron::{Formula, Neuron};
+use crate::network::{Layer, LayerKind, NeuronSpec, Origin, Parameters, SpikingSequential};
+use crate::neuron::{Formula, Initial, Neuron};
 use tch_spiking_core::synapse::{Coefficients, Synapse};
 
+use super::expression::{number, stateless};
 use super::formula::statements;
 use super::module::CLASS;
 
-/// What all layers together do to one batch: statements, and what the output is called.
+/// What all layers together do to one batch: statements, and the variable that each layer's output is in.
 pub(super) struct Program {
     constants: Vec<f64>,
-    /// Done once: everything before the first layer with a state, whose input does not change.
+    /// Done once: what does not change over time.
     once: Vec<String>,
     each_step: Vec<String>,
-    /// Whether the activity, as of the last statement, changes over time.
-    varying: bool,
-    output: String,
+    /// The image, then the output of each layer so far.
+    values: Vec<Value>,
 }
 
-/// A layer and what its submodule is called.
+/// A variable of the program.
+#[derive(Clone)]
+struct Value {
+    name: String,
+    /// Whether it changes over time: whether there is a layer with a state before it.
+    varying: bool,
+}
+
+/// A layer, what its submodule is called, and what it takes.
 struct Named<'a> {
     layer: &'a Layer,
     name: &'a str,
-    index: usize,
+    inputs: Vec<Value>,
+}
+
+impl Named<'_> {
+    /// The one input of a layer that takes one.
+    fn input(&self) -> &Value {
+        &self.inputs[0]
+    }
+
+    fn stateless(&self) -> String {
+        let inputs: Vec<_> = self.inputs.iter().map(|input| input.name.as_str()).collect();
+        stateless(self.layer, self.name, &inputs)
+    }
+
+    fn varying(&self) -> bool {
+        self.inputs.iter().any(|input| input.varying)
+    }
 }
 
 impl Program {
@@ -33,9 +57,12 @@ impl Program {
                 let current = program.current(named, spec);
                 // `Module::new` has refused models without a rate.
                 let formula = neurons.model.rate().map(|rate| rate.formula());
-                formula.map_or(current.clone(), |formula| program.formula(named, &formula, &[current], 1).remove(0))
+                let output = formula.map_or(current.clone(), |formula| {
+                    program.formula(named, &formula, &[current], 1, named.varying()).remove(0)
+                });
+                (output, named.varying())
             }
-            _ => stateless(named, &program.output),
+            _ => (named.stateless(), named.varying()),
         })
     }
 
@@ -43,43 +70,71 @@ impl Program {
     pub fn spikes(network: &SpikingSequential, names: &[String]) -> Self {
         let dt = network.spec().dt;
         Self::print(network, names, |program, named| match (named.layer.kind(), &named.layer.parameters) {
-            (LayerKind::Neuron(spec), Parameters::Neurons(neurons)) => program.neurons(named, spec, &neurons.model, dt),
-            (LayerKind::Synapse(synapse), _) => program.filter(named, *synapse, dt),
-            _ => stateless(named, &program.output),
+            (LayerKind::Neuron(spec), Parameters::Neurons(neurons)) => {
+                (program.neurons(named, spec, &neurons.model, dt), true)
+            }
+            (LayerKind::Synapse(synapse), _) => (program.filter(named, *synapse, dt), true),
+            _ => (named.stateless(), named.varying()),
         })
     }
 
+    /// `layer` prints a layer: the expression of its output, and whether that changes over time.
     fn print(
         network: &SpikingSequential,
         names: &[String],
-        mut layer: impl FnMut(&mut Self, &Named) -> String,
+        mut layer: impl FnMut(&mut Self, &Named) -> (String, bool),
     ) -> Self {
+        let image = Value { name: "checked".to_string(), varying: false };
         let (constants, once, each_step) = (Vec::new(), Vec::new(), Vec::new());
-        let mut program = Self { constants, once, each_step, varying: false, output: "checked".to_string() };
-        for (index, (of_network, name)) in network.layers().iter().zip(names).enumerate() {
-            let output = layer(&mut program, &Named { layer: of_network, name, index });
-            program.output = format!("out{index}");
-            program.push(format!("out{index} = {output}"));
+        let mut program = Self { constants, once, each_step, values: vec![image] };
+        for (of_network, name) in network.layers().iter().zip(names) {
+            let inputs = program.inputs(of_network);
+            let (output, varying) = layer(&mut program, &Named { layer: of_network, name, inputs });
+            let value = Value { name: format!("x_{name}"), varying };
+            program.push(varying, format!("{} = {output}", value.name));
+            program.values.push(value);
         }
         program
     }
 
-    fn push(&mut self, statement: String) {
-        if self.varying { &mut self.each_step } else { &mut self.once }.push(statement);
+    /// What a layer reads. (`Module::new` has refused delayed inputs.)
+    fn inputs(&self, layer: &Layer) -> Vec<Value> {
+        let place = |from: Origin| match from {
+            Origin::Input => 0,
+            Origin::Node(index) => index + 1,
+        };
+        layer.inputs().iter().map(|edge| self.values[place(edge.from)].clone()).collect()
+    }
+
+    fn output(&self) -> &str {
+        &self.values[self.values.len() - 1].name
+    }
+
+    fn push(&mut self, varying: bool, statement: String) {
+        if varying { &mut self.each_step } else { &mut self.once }.push(statement);
     }
 
     /// The name of the current of a layer of neurons.
-    fn current(&mut self, Named { name, index, .. }: &Named, spec: &NeuronSpec) -> String {
+    fn current(&mut self, named: &Named, spec: &NeuronSpec) -> String {
+        let Named { name, .. } = named;
         let bias = match spec.firing_rate_scale {
             1.0 => format!("self.{name}.bias"),
             scale => format!("torch.mul(self.{name}.bias, {})", number(scale)),
         };
-        self.push(format!("current{index} = torch.add(torch.mul({}, self.{name}.gain), {bias})", self.output));
-        format!("current{index}")
+        let input = &named.input().name;
+        self.push(named.varying(), format!("current_{name} = torch.add(torch.mul({input}, self.{name}.gain), {bias})"));
+        format!("current_{name}")
     }
 
-    /// Prints a formula; the expressions of its first `outputs` outputs.
-    fn formula(&mut self, named: &Named, formula: &Formula, inputs: &[String], outputs: usize) -> Vec<String> {
+    /// Prints a formula; the expressions of its first `outputs` outputs. `varying`: whether to compute it in each timestep.
+    fn formula(
+        &mut self,
+        named: &Named,
+        formula: &Formula,
+        inputs: &[String],
+        outputs: usize,
+        varying: bool,
+    ) -> Vec<String> {
         let constants = &mut self.constants;
         let constant = |value: f64| {
             let known = constants.iter().position(|constant| constant.to_bits() == value.to_bits());
@@ -89,8 +144,8 @@ impl Program {
             });
             format!("constant{index}")
         };
-        let (lines, outputs) = statements(formula, inputs, outputs, &format!("v{}_", named.index), constant);
-        lines.into_iter().for_each(|line| self.push(line));
+        let (lines, outputs) = statements(formula, inputs, outputs, &format!("v_{}_", named.name), constant);
+        lines.into_iter().for_each(|line| self.push(varying, line));
         outputs
     }
 
@@ -98,26 +153,25 @@ impl Program {
     fn neurons(&mut self, named: &Named, spec: &NeuronSpec, model: &Neuron, dt: f64) -> String {
         let shape = batch_of(named.layer);
         let mut inputs = vec![self.current(named, spec)];
-        for variable in 0..model.state().len() {
-            let state = format!("state{}_{variable}", named.index);
-            self.once.push(match variable {
-                0 => format!("{state} = torch.expand(self.{}.initial_voltage, {shape})", named.name),
-                _ => format!("{state} = {}", zeros(&shape)),
+        inputs.extend(model.learned().iter().map(|learned| format!("self.{}.{}", named.name, learned.name)));
+        let states = states(named, model.state().len());
+        for (variable, state) in model.state().iter().zip(&states) {
+            self.once.push(match variable.initial {
+                Initial::Voltage => format!("{state} = torch.expand(self.{}.initial_voltage, {shape})", named.name),
+                Initial::Value(0.0) => format!("{state} = {}", zeros(&shape)),
+                Initial::Value(value) => format!("{state} = torch.add({}, {})", zeros(&shape), number(value)),
             });
-            inputs.push(state);
+            inputs.push(state.clone());
         }
-        self.varying = true;
-        let mut outputs = self.formula(named, &model.step_formula(dt), &inputs, inputs.len());
+        let mut outputs = self.formula(named, &model.step_formula(dt), &inputs, 1 + states.len(), true);
         let output = outputs.remove(0);
-        self.assign(&inputs[1..], &outputs);
+        self.assign(&states, &outputs);
         output
     }
 
     /// A filter in time: its output.
     fn filter(&mut self, named: &Named, synapse: Synapse, dt: f64) -> String {
-        self.varying = true;
-        let states: Vec<_> =
-            (0..synapse.state_len()).map(|variable| format!("state{}_{variable}", named.index)).collect();
+        let states = states(named, synapse.state_len());
         for state in &states {
             self.once.push(format!("{state} = {}", zeros(&batch_of(named.layer))));
         }
@@ -125,7 +179,7 @@ impl Program {
         let term = |name: &str, factor: f64| format!("torch.mul({name}, {})", number(factor));
         let next = (0..states.len()).map(|row| {
             let from_states = states.iter().zip(transition[row]).map(|(state, factor)| term(state, factor));
-            let terms = from_states.chain([term(&self.output, input[row])]);
+            let terms = from_states.chain([term(&named.input().name, input[row])]);
             terms.reduce(|sum, term| format!("torch.add({sum}, {term})")).unwrap_or_default()
         });
         let next: Vec<_> = next.collect();
@@ -133,20 +187,22 @@ impl Program {
         states[states.len() - 1].clone()
     }
 
-    /// Sets all `names`, after all `values` have been computed of what they were.
+    /// Sets all `names`, in each timestep, after all `values` have been computed of what they were.
     fn assign(&mut self, names: &[String], values: &[String]) {
         for (name, value) in names.iter().zip(values) {
-            self.push(format!("next_{name} = {value}"));
+            self.push(true, format!("next_{name} = {value}"));
         }
         for name in names {
-            self.push(format!("{name} = next_{name}"));
+            self.push(true, format!("{name} = next_{name}"));
         }
     }
 
+    /// Tensors of one number. `torch.full`, since a scripted `torch.tensor` takes its number through the default kind first,
+    /// usually `f32`, whatever `dtype` says.
     fn constants(&self) -> Vec<String> {
         let tensor = |(index, value): (usize, &f64)| {
-            let options = "dtype=ops.prim.dtype(checked), device=ops.prim.device(checked)";
-            format!("constant{index} = torch.tensor({}, {options})", number(*value))
+            let options = "dtype=ops.prim.dtype(checked), layout=None, device=ops.prim.device(checked)";
+            format!("constant{index} = torch.full(annotate(List[int], []), {}, {options})", number(*value))
         };
         self.constants.iter().enumerate().map(tensor).collect()
     }
@@ -161,7 +217,7 @@ impl Program {
 ",
             lines("    ", &self.constants()),
             lines("    ", &self.once),
-            self.output
+            self.output()
         )
     }
 
@@ -185,7 +241,7 @@ impl Program {
             lines("    ", &self.constants()),
             lines("    ", &self.once),
             lines("      ", &self.each_step),
-            self.output
+            self.output()
         )
     }
 }
@@ -210,52 +266,9 @@ fn lines(indentation: &str, statements: &[String]) -> String {
     statements.iter().map(|statement| format!("{indentation}{statement}\n")).collect()
 }
 
-/// What a layer without a state makes of the variable `input`; that itself, if nothing.
-fn stateless(Named { layer, name, .. }: &Named, input: &str) -> String {
-    let optional = |tensor: &str, is_there: bool| match is_there {
-        true => format!("self.{name}.{tensor}"),
-        false => "None".to_string(),
-    };
-    match layer.kind() {
-        LayerKind::Conv2d(conv) => format!(
-            "torch.conv2d({input}, self.{name}.weight, {}, {}, {}, {}, {})",
-            optional("bias", conv.bias),
-            list(conv.stride),
-            list(conv.padding),
-            list(conv.dilation),
-            conv.groups
-        ),
-        LayerKind::Linear(linear) => {
-            format!("torch.linear({input}, self.{name}.weight, {})", optional("bias", linear.bias))
-        }
-        LayerKind::AvgPool(pool) => format!("torch.avg_pool2d({input}, {}, False, True, None)", windows(pool)),
-        LayerKind::MaxPool(pool) => format!("torch.max_pool2d({input}, {}, [1, 1], False)", windows(pool)),
-        LayerKind::Flatten => format!("torch.flatten({input}, 1, -1)"),
-        LayerKind::Relu => format!("torch.relu({input})"),
-        LayerKind::LeakyRelu(relu) => format!("torch.leaky_relu({input}, {})", number(relu.negative_slope)),
-        LayerKind::BatchNorm(norm) => format!(
-            "torch.batch_norm({input}, {}, {}, self.{name}.running_mean, self.{name}.running_var, False, {}, {}, True)",
-            optional("weight", norm.affine),
-            optional("bias", norm.affine),
-            number(norm.momentum),
-            number(norm.eps)
-        ),
-        LayerKind::Add
-        | LayerKind::Concat
-        | LayerKind::Dropout(_)
-        | LayerKind::Neuron(_)
-        | LayerKind::Synapse(_)
-        | LayerKind::Custom(_) => input.to_string(),
-    }
-}
-
-/// Size, step and padding.
-fn windows(pool: &Pool) -> String {
-    format!("{}, {}, {}", list(pool.kernel), list(pool.stride.unwrap_or(pool.kernel)), list(pool.padding))
-}
-
-fn list(pair: Pair) -> String {
-    format!("{:?}", pair.to_array())
+/// The variables of a layer's state.
+fn states(named: &Named, count: usize) -> Vec<String> {
+    (0..count).map(|variable| format!("state_{}_{variable}", named.name)).collect()
 }
 
 /// The shape of a batch of a layer's outputs.
@@ -266,9 +279,4 @@ fn batch_of(layer: &Layer) -> String {
 
 fn zeros(shape: &str) -> String {
     format!("torch.zeros({shape}, dtype=ops.prim.dtype(checked), layout=None, device=ops.prim.device(checked))")
-}
-
-/// The number, read back to the same bits.
-fn number(value: f64) -> String {
-    if value.is_nan() { "nan".to_string() } else { format!("{value:?}") }
 }
