@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use crate::kernels::cuda::loading;
+use crate::native;
 
 /// The most threads [`set_threads`] takes.
 pub const MAX_THREADS: usize = 1024;
@@ -212,7 +213,7 @@ pub fn set_threads(count: usize) -> Result<(), DeviceError> {
 
 /// Whether libtorch may compute products of `f32` on CUDA devices in TensorFloat-32, for the whole process.
 pub fn allow_tf32(allowed: bool) {
-    loading::allow_tf32(allowed);
+    native::allow_tf32(allowed);
 }
 
 /// Tells a missing library ("libcudnn.so.9: cannot open shared object file: ..") from other reasons.

@@ -33,7 +33,6 @@
 //! | [`weights`] | weights files: tensors by name, and networks that describe themselves |
 
 pub mod atomic_file;
-pub mod autograd;
 pub mod convert;
 pub mod data;
 pub mod device;
@@ -42,6 +41,7 @@ pub mod error;
 pub mod evaluate;
 pub mod experiment;
 pub mod kernels;
+mod native;
 pub mod network;
 pub mod neuron;
 pub mod pretrained;
@@ -55,6 +55,7 @@ pub use atomic_file::write_atomically;
 pub use device::{DeviceChoice, DeviceError};
 pub use error::{Error, Result};
 pub use experiment::Experiment;
+pub use native::autograd;
 pub use network::{NetworkSpec, SpikingSequential};
 pub use synapse::Synapse;
 

@@ -8,8 +8,8 @@ use tch::{Device, Kind, Tensor};
 use super::batches::Order;
 use super::trainer::cross_entropy;
 use super::{Optimizer, Trainer};
-use crate::autograd;
 use crate::error::Result;
+use crate::native::autograd;
 use crate::network::LayerKind;
 
 /// Steps before the measured ones, in which libtorch chooses algorithms and memory is made.

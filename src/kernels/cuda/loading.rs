@@ -4,15 +4,6 @@ use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 
 use crate::device::{DeviceError, libtorch_folder, why_unloadable};
 
-/// See [`crate::device::allow_tf32`].
-pub(crate) fn allow_tf32(allowed: bool) {
-    // SAFETY: the signature is that of autograd/node.cpp, which build.rs compiles into this very library; it sets flags.
-    unsafe extern "C" {
-        safe fn tch_spiking_allow_tf32(allowed: bool);
-    }
-    tch_spiking_allow_tf32(allowed);
-}
-
 /// The CUDA version of the driver, if there is one that offers a device.
 pub(crate) fn ask_driver() -> Result<String, DeviceError> {
     // SAFETY: the driver's library is loaded as every CUDA program loads it, and stays until the end of the process. The

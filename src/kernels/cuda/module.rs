@@ -9,15 +9,11 @@ use tch::{Kind, TchError};
 use super::compile::compile;
 use super::launch::Launch;
 use super::libraries::{Driver, driver};
+use crate::native::current_stream;
 use crate::neuron::NeuronModel;
 
 /// The attributes of a device that say its compute capability.
 const CAPABILITY: [c_int; 2] = [75, 76];
-
-// SAFETY: the signature is that of autograd/node.cpp, which build.rs compiles into this very library.
-unsafe extern "C" {
-    fn tch_spiking_current_stream(device: c_int, stream: *mut *mut c_void) -> bool;
-}
 
 /// Kernels loaded on a device. Never unloaded: there are as many as there are models and timesteps.
 pub(super) struct Module {
@@ -58,11 +54,9 @@ impl Module {
 
     /// Queues a launch on libtorch's current stream of the device.
     pub(super) fn run(&self, launch: Launch) -> Result<(), TchError> {
-        let mut stream = std::ptr::null_mut();
-        // SAFETY: `stream` is written to.
-        if !unsafe { tch_spiking_current_stream(self.device as c_int, &raw mut stream) } {
+        let Some(stream) = current_stream(self.device) else {
             return Err(TchError::Torch(format!("libtorch has no stream for cuda:{}", self.device)));
-        }
+        };
         let name = CString::new(launch.kernel)?;
         let mut arguments = launch.arguments;
         let mut places: Vec<*mut c_void> = arguments.iter_mut().map(|argument| (&raw mut *argument).cast()).collect();
@@ -79,7 +73,7 @@ impl Module {
                 let none = std::ptr::null_mut();
                 ok(
                     "cuLaunchKernel",
-                    (self.driver.launch)(function, x, y, 1, launch.block, 1, 1, 0, stream, places, none),
+                    (self.driver.launch)(function, x, y, 1, launch.block, 1, 1, 0, stream.0, places, none),
                 )
             }
         })
