@@ -11,8 +11,8 @@ use crate::atomic_file::write_atomically;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
+use crate::formats::weights::{self, OPTIMIZER_PREFIX, Provenance};
 use crate::report::{CurvePoint, learning_curve};
-use crate::weights::{self, OPTIMIZER_PREFIX, Provenance};
 
 const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
