@@ -23,9 +23,9 @@
 //! | [`network`] | [`SpikingSequential`], its builder, specification and state |
 //! | [`engine`] | simulation over time, probes, recordings |
 //! | [`autograd`], [`kernels`] | custom gradients; fused kernels for the processor and CUDA |
-//! | [`experiment`] | a TOML file that says all a run depends on |
 //! | [`train`], [`evaluate`] | training as rates, with checkpoints; accuracy as rates and as spikes |
 //! | [`convert`] | analog networks to spiking ones |
+//! | [`run`] | the experiment file that says all a run depends on, and the folder that a run leaves behind |
 //! | [`data`] | MNIST, Fashion-MNIST, built-in digits |
 //! | [`report`] | pictures |
 //! | [`torchscript`] | networks as files that PyTorch runs |
@@ -39,7 +39,6 @@ pub mod device;
 pub mod engine;
 pub mod error;
 pub mod evaluate;
-pub mod experiment;
 mod formats;
 pub mod kernels;
 mod native;
@@ -47,16 +46,17 @@ pub mod network;
 pub mod neuron;
 pub mod pretrained;
 pub mod report;
+pub mod run;
 mod synapse;
 pub mod train;
 
 pub use atomic_file::write_atomically;
 pub use device::{DeviceChoice, DeviceError};
 pub use error::{Error, Result};
-pub use experiment::Experiment;
 pub use formats::{torchscript, weights};
 pub use native::autograd;
 pub use network::{NetworkSpec, SpikingSequential};
+pub use run::{Experiment, experiment};
 pub use synapse::Synapse;
 
 /// The README's Rust code runs as a doctest.
