@@ -23,9 +23,9 @@
 //! | [`network`] | [`SpikingSequential`], its builder, specification and state |
 //! | [`engine`] | simulation over time, probes, recordings |
 //! | [`autograd`], [`kernels`] | custom gradients; fused kernels for the processor and CUDA |
-//! | [`experiment`] | a TOML file that says all a run depends on |
 //! | [`train`], [`evaluate`] | training as rates, with checkpoints; accuracy as rates and as spikes |
 //! | [`convert`] | analog networks to spiking ones |
+//! | [`run`] | the experiment file that says all a run depends on, and the folder that a run leaves behind |
 //! | [`data`] | MNIST, Fashion-MNIST, built-in digits |
 //! | [`report`] | pictures |
 //! | [`torchscript`] | networks as files that PyTorch runs |
@@ -33,28 +33,29 @@
 //! | [`weights`] | weights files: tensors by name, and networks that describe themselves |
 
 pub mod atomic_file;
-pub mod autograd;
 pub mod convert;
 pub mod data;
 pub mod device;
 pub mod engine;
 pub mod error;
 pub mod evaluate;
-pub mod experiment;
+mod formats;
 pub mod kernels;
+mod native;
 pub mod network;
 pub mod operation;
 pub mod pretrained;
 pub mod report;
-pub mod torchscript;
+pub mod run;
 pub mod train;
-pub mod weights;
 
 pub use atomic_file::write_atomically;
 pub use device::{DeviceChoice, DeviceError};
 pub use error::{Error, Result};
-pub use experiment::Experiment;
+pub use formats::{torchscript, weights};
+pub use native::autograd;
 pub use network::{Network, NetworkSpec, SpikingSequential};
+pub use run::{Experiment, experiment};
 pub use tch_spiking_core::{self as core, Synapse, neuron, spec, surrogate};
 
 /// The README's Rust code runs as a doctest.

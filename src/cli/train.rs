@@ -12,7 +12,8 @@ use tch_spiking::Experiment;
 use tch_spiking::data::{self, Dataset, DatasetName};
 use tch_spiking::device;
 use tch_spiking::evaluate::{rate_accuracy, spiking};
-use tch_spiking::train::{LayerTime, Outcome, Precision, Profile, RunFolder, Summary, Trainer};
+use tch_spiking::run::{RunFolder, Summary};
+use tch_spiking::train::{LayerTime, Outcome, Precision, Profile, Trainer};
 use tch_spiking::weights::{load_into, load_network};
 
 use super::chosen::load_as;

@@ -9,8 +9,8 @@ use super::rewrite::{Piece, Rewrite};
 use super::wiring::{Role, Wiring};
 use super::{Calibration, CalibrationTarget, ConvertError, Swap, calibrate};
 use crate::error::Result;
+use crate::formats::weights::load_into;
 use crate::network::{Layer, LayerSpec, NetworkSpec, SpikingSequential};
-use crate::weights::load_into;
 
 /// Turns a trained network of analog activations into one of neurons, which runs as rates and as spikes.
 ///

@@ -6,8 +6,7 @@
 //! | `scan.rs` | the spiking step over all timesteps, state in registers |
 //! | `cuda/` | the same on CUDA, compiled at run time |
 //! | `elements.rs` | tensors as slices |
-//! | `memory.rs` | keeps freed memory from step to step |
-//! | `threads.rs` | splits work over libtorch's own threads |
+//! | `threads.rs` | memory that several threads write, each its own part; work shared out over libtorch's own threads |
 //!
 //! A kernel sees a layer's current as `[rows, neurons]` in memory order: a row is one image (or one timestep of one image),
 //! and gain and bias have one value a neuron.
@@ -16,13 +15,12 @@
 
 pub mod cuda;
 mod elements;
-mod memory;
 mod rate;
 mod scan;
 mod threads;
 
+pub use crate::native::keep_freed_memory;
 pub(crate) use elements::{TensorNumber, elements, elements_mut};
-pub use memory::keep_freed_memory;
 pub(crate) use rate::{rate_backward, rate_forward};
 pub(crate) use scan::{NoiseRows, Scan, scan};
 pub use tch_spiking_core::simd::instruction_set;

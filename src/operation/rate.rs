@@ -8,9 +8,9 @@ use tch_spiking_core::neuron::{Neuron, RateNeuron};
 
 use super::drive::check_drive;
 use super::{Layout, evaluate};
-use crate::autograd;
 use crate::error::Result;
 use crate::kernels::{self, TensorNumber, cuda};
+use crate::native::autograd;
 
 /// `rate(gain * input + bias)`, differentiable with respect to `input` and `bias`: what training computes.
 ///

@@ -8,7 +8,6 @@
 //! | `profile.rs` | where the time of a step goes |
 //! | `optimizer.rs` | optimisers whose state can be saved |
 //! | `metrics.rs` | what is known of an epoch |
-//! | `run_folder.rs` | what a run leaves behind, and how it goes on |
 
 mod batches;
 mod config;
@@ -17,7 +16,6 @@ mod metrics;
 mod optimizer;
 mod precision;
 mod profile;
-mod run_folder;
 mod schedule;
 mod trainer;
 
@@ -28,6 +26,5 @@ pub use metrics::{EpochMetrics, Running};
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use precision::Precision;
 pub use profile::{LayerTime, Profile};
-pub use run_folder::{RunFolder, Summary};
 pub use schedule::Schedule;
 pub use trainer::{Observer, Outcome, Position, Progress, Trainer};

@@ -8,9 +8,9 @@ use tch::{Device, Kind, Tensor};
 use super::batches::Order;
 use super::trainer::cross_entropy;
 use super::{Optimizer, Trainer};
-use crate::autograd;
 use crate::engine::{Activity, Observer, Pass, TrainingStep, Visit, forward};
 use crate::error::Result;
+use crate::native::autograd;
 use crate::network::{Layer, LayerKind, Origin};
 
 /// Steps before the measured ones, in which libtorch chooses algorithms and memory is made.

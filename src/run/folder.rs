@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
-use super::{EpochMetrics, TrainError, Trainer, trainer::Position};
+use super::Experiment;
 use crate::atomic_file::write_atomically;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::experiment::Experiment;
+use crate::formats::weights::{self, OPTIMIZER_PREFIX, Provenance};
 use crate::report::{CurvePoint, learning_curve};
-use crate::weights::{self, OPTIMIZER_PREFIX, Provenance};
+use crate::train::{EpochMetrics, Position, TrainError, Trainer};
 
 const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
@@ -149,19 +149,19 @@ impl RunFolder {
         let position = file.metadata.get(POSITION).ok_or_else(|| not_a_run(format!("{LAST} is no checkpoint")))?;
         let position: SavedPosition =
             serde_json::from_str(position).map_err(|error| not_a_run(format!("{LAST}: {error}")))?;
-        if position.dataset != trainer.source.name() {
-            let (then, now) = (position.dataset, trainer.source.name());
+        if position.dataset != trainer.source().name() {
+            let (then, now) = (position.dataset, trainer.source().name());
             return Err(not_a_run(format!("it was trained on {then}, and now {now} would be used")).into());
         }
-        weights::load_into(&trainer.network, &file.tensors)?;
+        weights::load_into(trainer.network(), &file.tensors)?;
         let state = file.tensors.into_iter();
         let state = state.filter_map(|(name, tensor)| Some((name.strip_prefix(OPTIMIZER_PREFIX)?.to_string(), tensor)));
         trainer.optimizer.load_state(&state.collect::<BTreeMap<_, _>>(), position.optimizer_steps)?;
         trainer.position = position.position;
         // A run that was stopped between its last epoch and its test still has the test to do.
-        let Position { epoch, step, .. } = trainer.position;
+        let Position { epoch, step, .. } = *trainer.position();
         let tested_or_beyond = self.tested_after() == Some(epoch) || step > 0;
-        if epoch >= trainer.experiment.training.epochs && tested_or_beyond {
+        if epoch >= trainer.experiment().training.epochs && tested_or_beyond {
             return Err(TrainError::NothingToDo { done: epoch }.into());
         }
         Ok(trainer)
@@ -178,14 +178,14 @@ impl RunFolder {
     /// # Errors
     /// If something cannot be written; what was there before is whole then.
     pub fn save_epoch(&self, trainer: &Trainer) -> Result<()> {
-        let history = &trainer.position.history;
+        let history = &trainer.position().history;
         let score = |metrics: &EpochMetrics| metrics.validation_accuracy.unwrap_or(metrics.train_accuracy);
         let (newest, earlier) = match history.split_last() {
             Some((newest, earlier)) => (newest, earlier),
             None => return self.save_checkpoint(trainer),
         };
         if earlier.iter().all(|metrics| score(metrics) < score(newest)) {
-            weights::save_network(&self.best(), &trainer.network, &self.provenance(trainer))?;
+            weights::save_network(&self.best(), trainer.network(), &self.provenance(trainer))?;
         }
         // Before what can be made again from it.
         self.save_checkpoint(trainer)?;
@@ -197,7 +197,7 @@ impl RunFolder {
     /// # Errors
     /// If something cannot be written; what was there before is whole then.
     pub fn save_history(&self, trainer: &Trainer) -> Result<()> {
-        let history = &trainer.position.history;
+        let history = &trainer.position().history;
         if history.is_empty() {
             return Ok(());
         }
@@ -212,7 +212,7 @@ impl RunFolder {
             spiking_accuracy: metrics.spiking_accuracy,
         };
         let points: Vec<CurvePoint> = history.iter().map(point).collect();
-        let curve = learning_curve(&format!("Learning curve: {}", trainer.source.name()), &points);
+        let curve = learning_curve(&format!("Learning curve: {}", trainer.source().name()), &points);
         CURVE.iter().try_for_each(|file| curve.save(self.file(file)))
     }
 
@@ -222,9 +222,9 @@ impl RunFolder {
     /// If it cannot be written; the one before is whole then.
     pub fn save_checkpoint(&self, trainer: &Trainer) -> Result<()> {
         let position = SavedPosition {
-            position: trainer.position.clone(),
+            position: trainer.position().clone(),
             optimizer_steps: trainer.optimizer.steps(),
-            dataset: trainer.source.name().to_string(),
+            dataset: trainer.source().name().to_string(),
         };
         let mut provenance = self.provenance(trainer);
         let text = serde_json::to_string(&position).map_err(|error| Error::io("write", self.last(), error.into()))?;
@@ -232,7 +232,7 @@ impl RunFolder {
         let state = trainer.optimizer.state().into_iter();
         let state: Vec<(String, Tensor)> =
             state.map(|(name, tensor)| (format!("{OPTIMIZER_PREFIX}{name}"), tensor)).collect();
-        weights::save_network_with(&self.last(), &trainer.network, &provenance, &state)
+        weights::save_network_with(&self.last(), trainer.network(), &provenance, &state)
     }
 
     /// Writes the result of the run: the final weights, which say how good they are, and the summary.
@@ -247,22 +247,22 @@ impl RunFolder {
             ("test_spiking_accuracy".to_string(), format!("{:.4}", summary.test_spiking_accuracy)),
             ("test_steps".to_string(), summary.test_accuracy_by_step.len().to_string()),
         ]);
-        weights::save_network(&self.file(WEIGHTS), &trainer.network, &provenance)?;
+        weights::save_network(&self.file(WEIGHTS), trainer.network(), &provenance)?;
         let path = self.file(SUMMARY);
         let text = serde_json::to_string_pretty(summary).map_err(|error| Error::io("write", &path, error.into()))?;
         write_atomically(path, |file| writeln!(file, "{text}"))
     }
 
     fn provenance(&self, trainer: &Trainer) -> Provenance {
-        let mut facts = BTreeMap::from([("epochs".to_string(), trainer.position.epoch.to_string())]);
-        if let Some(metrics) = trainer.position.history.last() {
+        let mut facts = BTreeMap::from([("epochs".to_string(), trainer.position().epoch.to_string())]);
+        if let Some(metrics) = trainer.position().history.last() {
             let accuracies =
                 [("validation_accuracy", metrics.validation_accuracy), ("spiking_accuracy", metrics.spiking_accuracy)];
             for (name, accuracy) in accuracies {
                 facts.extend(accuracy.map(|accuracy| (name.to_string(), format!("{accuracy:.4}"))));
             }
         }
-        Provenance { seed: trainer.experiment.seed, dataset: Some(trainer.source.name().to_string()), facts }
+        Provenance { seed: trainer.experiment().seed, dataset: Some(trainer.source().name().to_string()), facts }
     }
 }
 
