@@ -7,7 +7,8 @@ use std::time::Instant;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use tch_spiking::network::linear;
-use tch_spiking::neuron::{Lif, Neuron, SpikingDrive};
+use tch_spiking::neuron::Lif;
+use tch_spiking::operation::{self, SpikingDrive};
 
 const F32: (Kind, Device) = (Kind::Float, Device::Cpu);
 const THREADS: i32 = 2;
@@ -37,8 +38,8 @@ fn measure(steps: i64, batch: i64, size: i64) -> tch_spiking::Result<()> {
     let forward = || -> tch_spiking::Result<Tensor> {
         let current = linear(&input.f_flatten(0, 1)?, &weight, Some(&offset))?.f_view_as(&input)?;
         let mut state = [Tensor::zeros([batch, size], F32), Tensor::zeros([batch, size], F32)];
-        let drive = SpikingDrive { input: &current, gain: &gain, bias: &bias, steps, dt: 0.001 };
-        Ok(lif.spike_aware(&drive, &mut state)?.output)
+        let drive = SpikingDrive::new(&current, &gain, &bias, steps, 0.001);
+        Ok(operation::spike_aware(lif.clone(), &drive, &mut state)?.output)
     };
     let (forward_ms, spikes) = median(&forward)?;
     let loss = spikes.sum(Kind::Float);

@@ -6,8 +6,9 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use tch::{Device, Kind, Tensor, nn};
-use tch_spiking::engine::{Engine, Input, Simulation};
-use tch_spiking::neuron::{Lif, Neuron, SpikingDrive};
+use tch_spiking::engine::{Activity, Engine, Simulation};
+use tch_spiking::neuron::Lif;
+use tch_spiking::operation::{self, SpikingDrive};
 use tch_spiking::{NetworkSpec, SpikingSequential};
 
 const F32: (Kind, Device) = (Kind::Float, Device::Cpu);
@@ -19,21 +20,23 @@ fn neurons(c: &mut Criterion) {
     let (gain, bias) = (Tensor::ones(shape, F32) * 2.0, Tensor::ones(shape, F32).set_requires_grad(true));
     let input = (Tensor::rand([200, 32, 26, 26], F32) * 4.0 - 2.0).set_requires_grad(true);
     c.bench_function("lif rate forward, 200 x 21,632", |b| {
-        b.iter(|| tch::no_grad(|| black_box(lif.rate(&input, &gain, &bias).map(|rate| rate.size()))));
+        b.iter(|| {
+            tch::no_grad(|| black_box(operation::rate(lif.clone(), &input, &gain, &bias).map(|rate| rate.size())))
+        });
     });
     c.bench_function("lif rate forward and backward, 200 x 21,632", |b| {
         b.iter(|| {
-            let rate = lif.rate(&input, &gain, &bias).map(|rate| rate.sum(Kind::Float).backward());
+            let rate = operation::rate(lif.clone(), &input, &gain, &bias).map(|rate| rate.sum(Kind::Float).backward());
             black_box(rate.is_ok())
         });
     });
     let few = input.narrow(0, 0, 10).detach();
-    let drive = SpikingDrive { input: &few, gain: &gain, bias: &bias, steps: 30, dt: 0.001 };
+    let drive = SpikingDrive::new(&few, &gain, &bias, 30, 0.001);
     let state = || [Tensor::rand([10, 32, 26, 26], F32), Tensor::zeros([10, 32, 26, 26], F32)];
     c.bench_function("lif spikes, 30 steps x 10 x 21,632", |b| {
         b.iter_batched(
             state,
-            |mut state| black_box(lif.spike(&drive, &mut state, &[false, false]).is_ok()),
+            |mut state| black_box(operation::spike(lif.clone(), &drive, &mut state, &[false, false]).is_ok()),
             BatchSize::SmallInput,
         );
     });
@@ -47,7 +50,8 @@ fn network(c: &mut Criterion) {
     let labels = Tensor::randint(10, [200], (Kind::Int64, Device::Cpu));
     c.bench_function("training step without optimiser, 200 images", |b| {
         b.iter(|| {
-            let step = net.forward_training(&images).map(|output| output.cross_entropy_for_logits(&labels).backward());
+            let step =
+                net.forward_training(&images, 0).map(|output| output.cross_entropy_for_logits(&labels).backward());
             black_box(step.is_ok())
         });
     });
@@ -55,7 +59,7 @@ fn network(c: &mut Criterion) {
     for (name, engine) in [("dense", Engine::Dense), ("event", Engine::Event)] {
         let simulation = Simulation { steps: 30, engine, ..Simulation::default() };
         c.bench_function(&format!("{name} engine, 20 images x 30 steps, untrained weights"), |b| {
-            b.iter(|| black_box(simulation.run(&net, Input::Constant(&few)).is_ok()));
+            b.iter(|| black_box(simulation.run(&net, &Activity::constant(&few)).is_ok()));
         });
     }
 }

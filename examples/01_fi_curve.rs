@@ -4,7 +4,7 @@
 
 mod common;
 
-use tch_spiking::neuron::{Lif, NeuronModel};
+use tch_spiking::neuron::{Heaviside, Lif, NeuronModel, RateModel, StepInput};
 use tch_spiking::report::{Chart, Series, chart};
 
 const DT: f64 = 0.001;
@@ -23,7 +23,8 @@ fn main() -> anyhow::Result<()> {
     let counted = |current: f64| {
         let mut state = [0.0; 2]; // membrane voltage, and what is left of the refractory period
         let steps = (f64::from(seconds) / DT).round() as usize;
-        let spikes = (0..steps).filter(|_| hard.step(current, &mut state, DT) > 0.0).count();
+        let spikes =
+            (0..steps).filter(|_| hard.step(StepInput::new(current, DT), &mut state, &Heaviside) > 0.0).count();
         spikes as f64 / f64::from(seconds)
     };
     let counts: Vec<_> = (0..=20).map(|i| f64::from(i) * 0.15).map(|current| (current, counted(current))).collect();

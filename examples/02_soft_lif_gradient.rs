@@ -6,7 +6,8 @@
 mod common;
 
 use tch::{Device, Kind, Tensor};
-use tch_spiking::neuron::{Lif, Neuron};
+use tch_spiking::neuron::{Lif, RateModel};
+use tch_spiking::operation;
 use tch_spiking::report::{Chart, Series, chart};
 
 fn main() -> anyhow::Result<()> {
@@ -22,11 +23,11 @@ fn main() -> anyhow::Result<()> {
 
         // One "image" of neurons that see different currents; libtorch's autograd then goes through our own gradient.
         let input = current.unsqueeze(0).set_requires_grad(true);
-        let rate = lif.rate(&input, &gain, &bias)?;
+        let rate = operation::rate(lif.clone(), &input, &gain, &bias)?;
         rate.f_sum(Kind::Double)?.f_backward()?;
         let slope = input.grad();
 
-        let at_threshold = lif.rate_at(1.0).value;
+        let at_threshold = lif.rate(1.0).value;
         println!("{smoothing:9} {at_threshold:12.1} Hz {:13.0} Hz", slope.max().double_value(&[]));
         let name = if smoothing == 0.0 { "hard LIF".to_string() } else { format!("smoothing {smoothing}") };
         rates.push(Series::line(name.clone(), points_of(&current, &rate)?));

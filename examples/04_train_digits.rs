@@ -38,7 +38,7 @@ fn main() -> anyhow::Result<()> {
         let order = Tensor::f_randperm(train_images, (Kind::Int64, Device::Cpu))?;
         let mut sum = 0.0;
         for batch in order.f_split(BATCH, 0)? {
-            let logits = net.forward_training(&train.f_index_select(0, &batch)?)?;
+            let logits = net.forward_training(&train.f_index_select(0, &batch)?, 0)?;
             let loss = logits.cross_entropy_for_logits(&train_labels.f_index_select(0, &batch)?);
             optimiser.backward_step(&loss);
             sum += loss.double_value(&[]) * batch.size()[0] as f64;

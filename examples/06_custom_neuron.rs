@@ -5,8 +5,10 @@
 use serde::{Deserialize, Serialize};
 use tch::nn::{self, OptimizerConfig};
 use tch::{Device, Tensor};
-use tch_spiking::network::{Builder, NeuronSpec};
-use tch_spiking::neuron::{NeuronError, NeuronModel, Rate, Real};
+use tch_spiking::neuron::{
+    Fire, Initial, NeuronError, NeuronModel, Rate, RateModel, Real, StateVariable, StepInput, WithRate, register_neuron,
+};
+use tch_spiking::{Network, NetworkSpec};
 
 /// Fires at `max_rate / (1 + e^-J)` Hz: never quite silent, never faster than `max_rate` (Hz).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,8 +18,10 @@ struct Sigmoid {
 
 impl NeuronModel for Sigmoid {
     const NAME: &'static str = "sigmoid";
-    const STATE: &'static [&'static str] = &["voltage"];
+    const STATE: &'static [StateVariable] = &[StateVariable::new("voltage", Initial::Voltage)];
     type State<R: Real> = [R; 1];
+    type Learned<R: Real> = [R; 0];
+    type Rates = WithRate;
 
     fn validate(&self) -> Result<(), NeuronError> {
         let valid = (1.0..=1e6).contains(&self.max_rate);
@@ -27,6 +31,18 @@ impl NeuronModel for Sigmoid {
     fn amplitude(&self) -> f64 {
         1.0 / self.max_rate
     }
+
+    // Inference: integrate the rate, spike at every whole number that the voltage passes.
+    #[inline(always)]
+    fn step<R: Real, F: Fire<R>>(&self, input: StepInput<R, [R; 0]>, state: &mut [R; 1], fire: &F) -> R {
+        let voltage = state[0] + self.rate(input.current).value * R::constant(self.max_rate * input.dt);
+        let spikes = fire.count(voltage);
+        state[0] = voltage - spikes;
+        spikes * R::constant(self.amplitude() / input.dt)
+    }
+}
+
+impl RateModel for Sigmoid {
     fn max_rate(&self) -> f64 {
         self.max_rate
     }
@@ -39,15 +55,6 @@ impl NeuronModel for Sigmoid {
         Rate { value, derivative: value * (one - value) }
     }
 
-    // Inference: integrate the rate, spike at every whole number that the voltage passes.
-    #[inline(always)]
-    fn step<R: Real>(&self, current: R, state: &mut [R; 1], dt: f64) -> R {
-        let voltage = state[0] + self.rate(current).value * R::constant(self.max_rate * dt);
-        let spikes = voltage.floor();
-        state[0] = voltage - spikes;
-        spikes * R::constant(self.amplitude() / dt)
-    }
-
     // For specifications with a `max_rate` (at x = 1); nothing can be done about an intercept, for it is never silent.
     fn gain_bias(&self, max_rate: f64, _intercept: f64) -> Result<(f64, f64), NeuronError> {
         let odds = max_rate / (self.max_rate - max_rate);
@@ -58,14 +65,24 @@ impl NeuronModel for Sigmoid {
 }
 
 fn main() -> anyhow::Result<()> {
+    register_neuron::<Sigmoid>()?; // from now on, files may name it
+    let spec: NetworkSpec = toml::from_str(
+        r#"
+        input = [2]
+        layers = [
+            { type = "linear", out_features = 16 },
+            { type = "sigmoid", max_rate = 200.0, gain = 1.0 },
+            { type = "linear", out_features = 1 },
+            { type = "lowpass", tau = 0.05 },
+        ]"#,
+    )?;
     let vs = nn::VarStore::new(Device::Cpu);
-    let sigmoid = NeuronSpec::new(Sigmoid { max_rate: 200.0 });
-    let net = Builder::new([2]).linear(16).layer(sigmoid).linear(1).lowpass(0.05).build(&vs.root(), 0)?;
+    let net = Network::new(&vs.root(), &spec, 0)?;
     let input = Tensor::from_slice2(&[[-1.0_f32, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]]);
     let xor = Tensor::from_slice2(&[[0.0_f32], [1.0], [1.0], [0.0]]);
     let mut optimiser = nn::Adam::default().build(&vs, 0.02)?;
     for _ in 0..1000 {
-        optimiser.backward_step(&net.forward_training(&input)?.mse_loss(&xor, tch::Reduction::Mean));
+        optimiser.backward_step(&net.forward_training(&input, 0)?.mse_loss(&xor, tch::Reduction::Mean));
     }
     let rates = tch::no_grad(|| net.forward_rates(&input))?;
     let spikes = net.simulate(&input, 500, &[])?.last_output();

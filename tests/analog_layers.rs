@@ -8,7 +8,7 @@ use command::{Place, assert_says};
 use common::{KINDS, bits, distance, mixed};
 use tch::nn::{self, ModuleT, VarStore};
 use tch::{Device, Kind, Tensor};
-use tch_spiking::engine::{Engine, Input, Simulation};
+use tch_spiking::engine::{Activity, Engine, Simulation};
 use tch_spiking::network::{BatchNorm, Builder, LayerKind, LayerSpec, LeakyRelu, Pool};
 use tch_spiking::weights::{Provenance, load_network, save_network};
 use tch_spiking::{NetworkSpec, SpikingSequential};
@@ -42,7 +42,7 @@ fn activations_and_their_gradients_are_those_of_libtorch() {
                 let net = one_layer(shape, layer.clone(), kind);
                 let input = || mixed(-2.0, 3.0, &[&[4], shape].concat(), kind).set_requires_grad(true);
                 let (ours, theirs) = (input(), input());
-                let (output, reference) = (net.forward_training(&ours).unwrap(), expected(&theirs));
+                let (output, reference) = (net.forward_training(&ours, 0).unwrap(), expected(&theirs));
                 assert!(distance(&output, &reference) < 1e-6, "{layer:?}");
                 output.square().sum(kind).backward();
                 reference.square().sum(kind).backward();
@@ -56,7 +56,7 @@ fn activations_and_their_gradients_are_those_of_libtorch() {
         }
         // At the corner, PyTorch's leaky ReLU has its negative slope, its ReLU none.
         let zero = Tensor::zeros([1, 1], (kind, Device::Cpu)).set_requires_grad(true);
-        one_layer(&[1], leaky(0.01), kind).forward_training(&zero).unwrap().backward();
+        one_layer(&[1], leaky(0.01), kind).forward_training(&zero, 0).unwrap().backward();
         assert!((zero.grad().double_value(&[0, 0]) - 0.01).abs() < 1e-8);
     }
 }
@@ -88,7 +88,7 @@ fn batch_norm_is_that_of_libtorch_in_training_and_after_it() {
             for step in 0..4 {
                 let input = |low: f64| mixed(low, 3.0, &[&[4], shape].concat(), kind).set_requires_grad(true);
                 let (ours, theirs) = (input(f64::from(step)), input(f64::from(step)));
-                let (output, expected) = (net.forward_training(&ours).unwrap(), reference.forward_t(&theirs, true));
+                let (output, expected) = (net.forward_training(&ours, 0).unwrap(), reference.forward_t(&theirs, true));
                 assert!(distance(&output, &expected) < 1e-6);
                 output.pow_tensor_scalar(3).sum(kind).backward();
                 expected.pow_tensor_scalar(3).sum(kind).backward();
@@ -108,7 +108,10 @@ fn batch_norm_is_that_of_libtorch_in_training_and_after_it() {
             let expected = reference.forward_t(&input, false);
             assert!(distance(&net.forward_rates(&input).unwrap(), &expected) < 1e-6);
             assert!(distance(&net.simulate(&input, 2, &[]).unwrap().last_output(), &expected) < 1e-6);
-            assert_eq!(net.first_non_finite_layer(&input).unwrap().map(|layer| layer.name().to_string()), None);
+            assert_eq!(
+                net.first_non_finite_layer(&Activity::constant(&input)).unwrap().map(|layer| layer.name().to_string()),
+                None
+            );
             assert_eq!(bits(&parameter(&net, "batch_norm1.running_mean")), before);
         }
     }
@@ -119,10 +122,10 @@ fn batch_norm_computes_in_f32_in_mixed_precision() {
     let net = one_layer(&[3, 4, 4], BatchNorm::default(), Kind::Float);
     // Values that bfloat16 holds exactly, with a mean that would lose them in it.
     let images = mixed(0.0, 4.0, &[8, 3, 4, 4], Kind::Float).floor() + 128.0;
-    let mixed_output = net.forward_training(&images.to_kind(Kind::BFloat16)).unwrap();
+    let mixed_output = net.forward_training(&images.to_kind(Kind::BFloat16), 0).unwrap();
     let statistics = bits(&parameter(&net, "batch_norm1.running_mean"));
     let twin = one_layer(&[3, 4, 4], BatchNorm::default(), Kind::Float);
-    let output = twin.forward_training(&images).unwrap();
+    let output = twin.forward_training(&images, 0).unwrap();
     assert_eq!(statistics, bits(&parameter(&twin, "batch_norm1.running_mean")));
     assert_eq!(bits(&mixed_output), bits(&output.to_kind(Kind::BFloat16)));
 }
@@ -131,7 +134,7 @@ fn batch_norm_computes_in_f32_in_mixed_precision() {
 fn a_single_value_a_channel_cannot_be_normalised_in_training() {
     let net = one_layer(&[5], BatchNorm::default(), Kind::Float);
     let image = mixed(0.0, 1.0, &[1, 5], Kind::Float);
-    let error = net.forward_training(&image).unwrap_err().to_string();
+    let error = net.forward_training(&image, 0).unwrap_err().to_string();
     assert!(error.contains("batch_norm1") && error.contains("batch size"), "{error}");
     assert_eq!(net.forward_rates(&image).unwrap().size(), [1, 5]);
 }
@@ -153,7 +156,7 @@ fn pooling_is_that_of_libtorch() {
         let net = one_layer(&[3, 7, 7], LayerKind::AvgPool(pool), Kind::Float);
         for engine in [Engine::Dense, Engine::Event] {
             let simulation = Simulation { steps: 2, engine, ..Simulation::default() };
-            let recording = simulation.run(&net, Input::Constant(&input)).unwrap();
+            let recording = simulation.run(&net, &Activity::constant(&input)).unwrap();
             assert!(distance(&recording.last_output(), &expected) < 1e-6);
         }
         assert!(distance(&net.forward_rates(&input).unwrap(), &expected) < 1e-6);
@@ -178,7 +181,7 @@ fn analog() -> NetworkSpec {
 fn an_analog_network_trains_and_survives_a_file() {
     let net = SpikingSequential::new(&VarStore::new(Device::Cpu).root(), &analog(), 1).unwrap();
     let images = mixed(-1.0, 1.0, &[16, 1, 6, 6], Kind::Float);
-    net.forward_training(&images).unwrap().square().sum(Kind::Float).backward();
+    net.forward_training(&images, 0).unwrap().square().sum(Kind::Float).backward();
     for (name, tensor) in net.named_parameters().iter().filter(|(_, tensor)| tensor.requires_grad()) {
         // A bias before a normalisation changes nothing.
         let largest = tensor.grad().abs().max().double_value(&[]);
@@ -196,7 +199,7 @@ fn an_analog_network_trains_and_survives_a_file() {
 fn the_event_engine_leaves_analog_layers_to_the_dense_one() {
     let net = SpikingSequential::new(&VarStore::new(Device::Cpu).root(), &analog(), 1).unwrap();
     let images = mixed(-1.0, 1.0, &[2, 1, 6, 6], Kind::Float);
-    let run = |engine| Simulation { steps: 2, engine, ..Simulation::default() }.run(&net, Input::Constant(&images));
+    let run = |engine| Simulation { steps: 2, engine, ..Simulation::default() }.run(&net, &Activity::constant(&images));
     let error = run(Engine::Event).unwrap_err().to_string();
     assert!(error.contains("batch_norm1") && error.contains("dense engine"), "{error}");
     let automatic = run(Engine::Auto).unwrap().last_output();

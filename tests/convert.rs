@@ -41,7 +41,7 @@ fn trained(kind: Kind) -> SpikingSequential {
     }
     for step in 0..5 {
         let images = mixed(f64::from(step) - 3.0, 4.0, &[10, 2, 9, 9], kind);
-        assert_eq!(net.forward_training(&images).unwrap().size(), [10, 4]);
+        assert_eq!(net.forward_training(&images, 0).unwrap().size(), [10, 4]);
     }
     net
 }
@@ -104,7 +104,7 @@ fn folded_and_swapped_networks_have_the_rates_of_their_source() {
 #[test]
 fn two_normalisations_in_a_row_are_both_folded() {
     let source = build(Builder::new([2, 9, 9]).layer(Conv2d::new(3, 3)).batch_norm().batch_norm().relu());
-    assert_eq!(source.forward_training(&images(Kind::Float)).unwrap().size()[0], 20);
+    assert_eq!(source.forward_training(&images(Kind::Float), 0).unwrap().size()[0], 20);
     let converted = Converter::new().convert(&source).unwrap().network;
     assert!(distance(&rates(&converted), &rates(&source)) < 1e-5);
 }

@@ -10,7 +10,8 @@ use tch::{Device, Kind, Tensor};
 use tch_spiking::device::{self, DeviceChoice};
 use tch_spiking::evaluate::{Labelled, spiking};
 use tch_spiking::kernels::cuda;
-use tch_spiking::neuron::{Lif, Neuron, RectifiedLinear, SpikingDrive};
+use tch_spiking::neuron::{Lif, Neuron, RectifiedLinear};
+use tch_spiking::operation::{self, SpikingDrive};
 use tch_spiking::train::Trainer;
 use tch_spiking::{Experiment, NetworkSpec, SpikingSequential, data};
 
@@ -40,10 +41,10 @@ fn kernels_can_be_compiled() {
 #[test]
 fn rates_and_gradients_are_those_of_the_processor() {
     let Some(cuda) = cuda_device() else { return };
-    let neurons: [Box<dyn Neuron>; 3] = [
-        Box::new(Lif::default()),
-        Box::new(Lif { smoothing: 0.1, amplitude: 0.01, ..Lif::default() }),
-        Box::new(RectifiedLinear::default()),
+    let neurons: [Neuron; 3] = [
+        Lif::default().into(),
+        Lif { smoothing: 0.1, amplitude: 0.01, ..Lif::default() }.into(),
+        RectifiedLinear::default().into(),
     ];
     for (neuron, (kind, tolerance)) in neurons.iter().flat_map(|neuron| {
         [(Kind::Float, 1e-4), (Kind::Double, 1e-11), (Kind::BFloat16, 1e-2)].map(|case| (neuron, case))
@@ -53,7 +54,7 @@ fn rates_and_gradients_are_those_of_the_processor() {
             let input = mixed(-2.0, 5.0, &[9, 5, 7, 11], kind).to_device(device).set_requires_grad(true);
             let bias = mixed(0.0, 1.5, &[5, 7, 11], computed).to_device(device).set_requires_grad(true);
             let gain = mixed(0.5, 2.0, &[5, 7, 11], computed).to_device(device);
-            let rate = neuron.rate(&input, &gain, &bias).unwrap();
+            let rate = operation::rate(neuron, &input, &gain, &bias).unwrap();
             let weights = mixed(-1.0, 1.0, &rate.size(), kind).to_device(device);
             let gradients = Tensor::run_backward(&[(&rate * weights).sum(computed)], &[&input, &bias], false, false);
             [rate.detach(), gradients[0].shallow_clone(), gradients[1].shallow_clone()]
@@ -68,10 +69,10 @@ fn rates_and_gradients_are_those_of_the_processor() {
 #[test]
 fn spikes_are_those_of_the_processor() {
     let Some(cuda) = cuda_device() else { return };
-    let neurons: [(Box<dyn Neuron>, f64); 3] = [
-        (Box::new(Lif::default()), 20.0),
-        (Box::new(Lif { min_voltage: f64::NEG_INFINITY, tau_ref: 0.0, ..Lif::default() }), 20.0),
-        (Box::new(RectifiedLinear::default()), 2500.0),
+    let neurons: [(Neuron, f64); 3] = [
+        (Lif::default().into(), 20.0),
+        (Lif { min_voltage: f64::NEG_INFINITY, tau_ref: 0.0, ..Lif::default() }.into(), 20.0),
+        (RectifiedLinear::default().into(), 2500.0),
     ];
     for (neuron, high) in &neurons {
         for (kind, varying) in [(Kind::Float, false), (Kind::Double, false), (Kind::Double, true)] {
@@ -80,10 +81,10 @@ fn spikes_are_those_of_the_processor() {
                 let input = mixed(-1.0, *high, shape, kind).to_device(device);
                 let (gain, bias) = (mixed(0.5, 2.0, &[71], kind), mixed(0.0, 1.0, &[71], kind));
                 let (gain, bias) = (gain.to_device(device), bias.to_device(device));
-                let count = neuron.state_names().len();
+                let count = neuron.state().len();
                 let mut state: Vec<Tensor> = (0..count).map(|_| Tensor::zeros([3, 71], (kind, device))).collect();
-                let drive = SpikingDrive { input: &input, gain: &gain, bias: &bias, steps: 50, dt: 0.001 };
-                let spikes = neuron.spike(&drive, &mut state, &vec![true; count]).unwrap();
+                let drive = SpikingDrive::new(&input, &gain, &bias, 50, 0.001);
+                let spikes = operation::spike(neuron, &drive, &mut state, &vec![true; count]).unwrap();
                 spikes.output.to_device(Device::Cpu)
             };
             let (ours, theirs) = (on(cuda), on(Device::Cpu));

@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
-use tch_spiking::engine::{Engine, Input, Probe, Quantity, Recording, Simulation};
+use tch_spiking::engine::{Activity, Engine, Probe, Quantity, Recording, Simulation};
 use tch_spiking::evaluate::{Labelled, SpikingOptions, spiking_with};
 use tch_spiking::network::{Builder, Conv2d, Distribution, InitialVoltage, LayerKind, NeuronSpec, Pool};
 use tch_spiking::neuron::{Lif, RectifiedLinear};
@@ -112,7 +112,7 @@ fn spike_probes(network: &SpikingSequential) -> Vec<Probe> {
 fn run(network: &SpikingSequential, images: &Tensor, steps: i64, engine: Engine) -> Recording {
     let probes = spike_probes(network);
     Simulation { steps, probes: &probes, engine, ..Simulation::default() }
-        .run(network, Input::Constant(images))
+        .run(network, &Activity::constant(images))
         .unwrap()
 }
 
@@ -252,21 +252,19 @@ fn what_it_cannot_do_it_says_and_auto_leaves_to_the_dense_engine() {
         Simulation { steps: 3, probes, engine, ..Simulation::default() }.run(network, input)
     };
     let message = |result: tch_spiking::Result<Recording>| result.unwrap_err().to_string();
-    let constant = Input::Constant(&images);
+    let constant = &Activity::constant(&images);
     assert!(message(simulate(&network, constant, &voltage, Engine::Event)).contains("lif1/voltage"));
     assert!(simulate(&network, constant, &voltage, Engine::Auto).is_ok());
-    let sequence = images.unsqueeze(0).repeat([3, 1, 1, 1, 1]);
-    assert!(message(simulate(&network, Input::Sequence(&sequence), &[], Engine::Event)).contains("constant over time"));
-    assert!(simulate(&network, Input::Sequence(&sequence), &[], Engine::Auto).is_ok());
+    let sequence = Activity::Varying(images.unsqueeze(0).repeat([3, 1, 1, 1, 1]));
+    assert!(message(simulate(&network, &sequence, &[], Engine::Event)).contains("constant over time"));
+    assert!(simulate(&network, &sequence, &[], Engine::Auto).is_ok());
 
     let custom = Builder::new([4]).linear(3).custom("square", |x| x.f_square());
     let custom = build(&custom.into_spec(), Kind::Float, 0);
-    let features = mixed(0.0, 1.0, &[2, 4], Kind::Float);
+    let features = Activity::Constant(mixed(0.0, 1.0, &[2, 4], Kind::Float));
     assert!(custom.compile::<f32>().unwrap_err().to_string().contains("square"));
-    assert!(
-        message(simulate(&custom, Input::Constant(&features), &[], Engine::Event)).contains("use the dense engine")
-    );
-    assert!(simulate(&custom, Input::Constant(&features), &[], Engine::Auto).is_ok());
+    assert!(message(simulate(&custom, &features, &[], Engine::Event)).contains("use the dense engine"));
+    assert!(simulate(&custom, &features, &[], Engine::Auto).is_ok());
 
     let event = network.compile::<f32>().unwrap();
     assert!(event.run(&[0.0; 7], 3).unwrap_err().to_string().contains("has 90 values, got 7"));

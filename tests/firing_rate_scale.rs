@@ -6,10 +6,10 @@ use common::{KINDS, distance, mixed, numbers};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use tch_spiking::SpikingSequential;
-use tch_spiking::engine::{Engine, Input, Probe, Quantity, Recording, Simulation};
+use tch_spiking::engine::{Activity, Engine, Probe, Quantity, Recording, Simulation};
 use tch_spiking::evaluate::{Labelled, spiking};
 use tch_spiking::network::{Builder, Conv2d, InitialVoltage, LayerKind, NeuronSpec};
-use tch_spiking::neuron::{Lif, Neuron, NeuronModel, RectifiedLinear};
+use tch_spiking::neuron::{Lif, Neuron, RateModel, RectifiedLinear};
 use tch_spiking::weights::{Provenance, load_network, read, save_network};
 
 /// A convolution, neurons and a readout; the neurons' biases as if trained.
@@ -37,7 +37,7 @@ fn images(kind: Kind) -> Tensor {
 
 fn run(net: &SpikingSequential, steps: i64, probes: &[Probe], engine: Engine) -> Recording {
     let simulation = Simulation { steps, probes, engine, ..Simulation::default() };
-    simulation.run(net, Input::Constant(&images(net.kind()))).unwrap()
+    simulation.run(net, &Activity::constant(&images(net.kind()))).unwrap()
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn rates_of_rectified_linear_neurons_stay_and_spikes_multiply() {
 fn biases_are_trained_unscaled_with_the_gradient_of_the_output() {
     let gradients = |scale: f64| {
         let net = network(rectified(scale), Kind::Double);
-        net.forward_training(&images(Kind::Double)).unwrap().square().sum(Kind::Double).backward();
+        net.forward_training(&images(Kind::Double), 0).unwrap().square().sum(Kind::Double).backward();
         net.named_parameters().into_iter().map(|(_, tensor)| tensor.grad()).collect::<Vec<_>>()
     };
     for (plain, scaled) in gradients(1.0).iter().zip(&gradients(7.0)) {
@@ -104,8 +104,7 @@ fn leaky_neurons_become_those_with_a_scaled_current() {
     let current = run(&net, 1, std::slice::from_ref(&current), Engine::Dense).probed[&current].get(0);
     let net_rates = net.layers()[1].output_shape().to_vec();
     assert_eq!(current.size()[1..], net_rates);
-    let expected: Vec<f64> =
-        numbers(&current).into_iter().map(|current| NeuronModel::rate(&lif, current).value / 3.0).collect();
+    let expected: Vec<f64> = numbers(&current).into_iter().map(|current| lif.rate(current).value / 3.0).collect();
     let readout = |rates: &[f64]| {
         let parameter = |name: &str| net.named_parameters().into_iter().find(|(own, _)| own == name).unwrap().1;
         let rates = Tensor::from_slice(rates).reshape([3, -1]);
@@ -145,7 +144,7 @@ fn scales_that_cannot_be_are_told() {
         let start = format!("layer 1 (rectified_linear): firing_rate_scale = {shown} ");
         assert!(error.starts_with(&start) && error.ends_with("expected a number above 0"), "{error}");
     }
-    let changed = Lif::default().with_amplitude(0.25).unwrap();
+    let changed = Neuron::new(Lif::default()).with_amplitude(0.25).unwrap();
     assert_eq!((changed.amplitude(), changed.name()), (0.25, "lif"));
-    assert!(Lif::default().with_amplitude(-0.25).unwrap_err().to_string().contains("amplitude = -0.25"));
+    assert!(Neuron::new(Lif::default()).with_amplitude(-0.25).unwrap_err().to_string().contains("amplitude = -0.25"));
 }

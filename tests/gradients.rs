@@ -4,7 +4,8 @@ mod common;
 
 use common::{distance, mixed, numbers};
 use tch::{Device, Kind, Tensor, no_grad};
-use tch_spiking::neuron::{Lif, Neuron, RectifiedLinear, SpikingDrive};
+use tch_spiking::neuron::{Lif, Neuron, RectifiedLinear};
+use tch_spiking::operation::{self, SpikingDrive};
 
 const STEP: f64 = 1e-5;
 const OPTIONS: (Kind, Device) = (Kind::Double, Device::Cpu);
@@ -30,9 +31,9 @@ impl Layer {
     }
 
     /// The weighted outputs with input and bias moved by so much.
-    fn outputs(&self, neuron: &dyn Neuron, input_step: f64, bias_step: f64) -> Tensor {
+    fn outputs(&self, neuron: &Neuron, input_step: f64, bias_step: f64) -> Tensor {
         let (input, bias) = (&self.input + input_step, &self.bias + bias_step);
-        no_grad(|| neuron.rate(&input, &self.gain, &bias).unwrap() * &self.weights)
+        no_grad(|| operation::rate(neuron, &input, &self.gain, &bias).unwrap() * &self.weights)
     }
 }
 
@@ -42,11 +43,12 @@ fn relative_error(ours: &Tensor, expected: &Tensor) -> f64 {
     pairs.map(|(ours, expected)| (ours - expected).abs() / expected.abs().max(1e-12)).fold(0.0, f64::max)
 }
 
-fn assert_gradients_match(neuron: &dyn Neuron, low: f64, high: f64) {
+fn assert_gradients_match(neuron: impl Into<Neuron>, low: f64, high: f64) {
+    let neuron = &neuron.into();
     let layer = Layer::new(low, high);
     let input = layer.input.copy().set_requires_grad(true);
     let bias = layer.bias.copy().set_requires_grad(true);
-    let loss = (neuron.rate(&input, &layer.gain, &bias).unwrap() * &layer.weights).sum(Kind::Double);
+    let loss = (operation::rate(neuron, &input, &layer.gain, &bias).unwrap() * &layer.weights).sum(Kind::Double);
     loss.backward();
     let central = |input: f64, bias: f64| {
         (layer.outputs(neuron, input, bias) - layer.outputs(neuron, -input, -bias)) / (2.0 * STEP)
@@ -66,9 +68,9 @@ fn lif() {
         Lif { tau_rc: 0.05, tau_ref: 0.001, amplitude: 0.01, ..Lif::default() },
         Lif { tau_ref: 0.0, ..Lif::default() },
     ] {
-        assert_gradients_match(&lif, 1.1, 5.0);
-        assert_gradients_match(&lif, 5.0, 100.0);
-        assert_gradients_match(&lif, -50.0, 0.9);
+        assert_gradients_match(lif.clone(), 1.1, 5.0);
+        assert_gradients_match(lif.clone(), 5.0, 100.0);
+        assert_gradients_match(lif.clone(), -50.0, 0.9);
     }
 }
 
@@ -77,16 +79,16 @@ fn soft_lif() {
     for smoothing in [0.05, 0.3, 1.0] {
         let lif = Lif { smoothing, amplitude: 0.5, ..Lif::default() };
         // Across the threshold, and deep in the tail: there is no kink.
-        assert_gradients_match(&lif, 0.1, 3.0);
-        assert_gradients_match(&lif, -30.0, 30.0);
+        assert_gradients_match(lif.clone(), 0.1, 3.0);
+        assert_gradients_match(lif.clone(), -30.0, 30.0);
     }
 }
 
 #[test]
 fn rectified_linear() {
     for amplitude in [1.0, 0.01] {
-        assert_gradients_match(&RectifiedLinear { amplitude }, 0.1, 300.0);
-        assert_gradients_match(&RectifiedLinear { amplitude }, -300.0, -0.1);
+        assert_gradients_match(RectifiedLinear { amplitude }, 0.1, 300.0);
+        assert_gradients_match(RectifiedLinear { amplitude }, -300.0, -0.1);
     }
 }
 
@@ -97,9 +99,13 @@ fn gradients_go_on_through_other_operations() {
     let images = mixed(0.0, 2.0, &[3, 6], Kind::Double);
     let (gain, bias) = (Tensor::full([10], 2.0, OPTIONS), Tensor::ones([10], OPTIONS));
     let loss = |first: &Tensor| {
-        let hidden = lif.rate(&images.matmul(first), &gain, &bias).unwrap();
-        let output =
-            RectifiedLinear::default().rate(&hidden.matmul(&second), &gain.slice(0, 0, 6, 1), &bias.slice(0, 0, 6, 1));
+        let hidden = operation::rate(lif.clone(), &images.matmul(first), &gain, &bias).unwrap();
+        let output = operation::rate(
+            RectifiedLinear::default(),
+            &hidden.matmul(&second),
+            &gain.slice(0, 0, 6, 1),
+            &bias.slice(0, 0, 6, 1),
+        );
         (output.unwrap() * 0.01).tanh().sum(Kind::Double)
     };
     let leaf = first.copy().set_requires_grad(true);
@@ -121,10 +127,10 @@ fn gain_is_fixed_and_only_what_needs_a_gradient_gets_one() {
     let layer = Layer::new(1.1, 5.0);
     let leaf = |tensor: &Tensor| tensor.copy().set_requires_grad(true);
     let (gain, bias) = (leaf(&layer.gain), leaf(&layer.bias));
-    let rate = Lif::default().rate(&layer.input, &gain, &bias).unwrap();
+    let rate = operation::rate(Lif::default(), &layer.input, &gain, &bias).unwrap();
     rate.sum(Kind::Double).backward();
     assert!(bias.grad().defined() && !gain.grad().defined() && !layer.input.grad().defined());
-    assert!(!Lif::default().rate(&layer.input, &layer.gain, &layer.bias).unwrap().requires_grad());
+    assert!(!operation::rate(Lif::default(), &layer.input, &layer.gain, &layer.bias).unwrap().requires_grad());
 }
 
 /// Forward the spikes of inference, backward the gradient of the rate at each timestep.
@@ -134,15 +140,16 @@ fn spiking_aware() {
     let layer = Layer::new(0.1, 3.0);
     let sizes = [&[steps, batch], shape.as_slice()].concat();
     let drives = |input: &Tensor, bias: &Tensor| {
-        for neuron in [&Lif { amplitude: 0.5, ..Lif::default() } as &dyn Neuron, &RectifiedLinear::default()] {
-            let drive = SpikingDrive { input, gain: &layer.gain, bias, steps, dt: 0.001 };
+        for neuron in [Neuron::new(Lif { amplitude: 0.5, ..Lif::default() }), RectifiedLinear::default().into()] {
+            let neuron = &neuron;
+            let drive = SpikingDrive::new(input, &layer.gain, bias, steps, 0.001);
             let state = || -> Vec<Tensor> {
-                neuron.state_names().iter().map(|_| Tensor::zeros([&[batch], &shape[..]].concat(), OPTIONS)).collect()
+                neuron.state().iter().map(|_| Tensor::zeros([&[batch], &shape[..]].concat(), OPTIONS)).collect()
             };
             let (mut plain, mut aware) = (state(), state());
             let none = vec![false; plain.len()];
-            let expected = no_grad(|| neuron.spike(&drive, &mut plain, &none).unwrap().output);
-            let spikes = neuron.spike_aware(&drive, &mut aware).unwrap().output;
+            let expected = no_grad(|| operation::spike(neuron, &drive, &mut plain, &none).unwrap().output);
+            let spikes = operation::spike_aware(neuron, &drive, &mut aware).unwrap().output;
             assert_eq!(spikes.detach(), expected);
             assert!(plain.iter().zip(&aware).all(|(plain, aware)| plain == aware && !aware.requires_grad()));
 
@@ -157,7 +164,7 @@ fn spiking_aware() {
             } else {
                 input.shallow_clone()
             };
-            let rates = of(&neuron.rate(&over_time, &layer.gain, bias).unwrap());
+            let rates = of(&operation::rate(neuron, &over_time, &layer.gain, bias).unwrap());
             for (ours, rates) in ours.iter().zip(&rates) {
                 assert!(distance(ours, rates) < 1e-9 * rates.abs().max().double_value(&[]), "{neuron:?}");
             }

@@ -5,7 +5,8 @@ mod common;
 use common::{KINDS, bits, distance, mixed};
 use tch::nn::{ModuleT, VarStore};
 use tch::{Device, Kind, TchError, Tensor};
-use tch_spiking::network::{Builder, Conv2d, Custom, LayerKind, Linear, NeuronSpec, Pool, State};
+use tch_spiking::engine::Activity;
+use tch_spiking::network::{Builder, Conv2d, LayerKind, Linear, NeuronSpec, Pool, State};
 use tch_spiking::neuron::{Lif, RectifiedLinear};
 use tch_spiking::{NetworkSpec, Result, SpikingSequential};
 
@@ -61,7 +62,7 @@ fn shapes_are_inferred_and_are_those_that_come_out() {
         assert_eq!(shapes[2..7], pooled);
         assert_eq!((net.output_shape(), shapes[7..].to_vec()), ([6].as_slice(), vec![vec![6]; 3]));
         let input = mixed(-1.0, 3.0, &[3, 2, 12, 11], kind);
-        assert_eq!(net.forward_training(&input).unwrap().size(), [3, 6]);
+        assert_eq!(net.forward_training(&input, 0).unwrap().size(), [3, 6]);
         assert_eq!(net.forward_rates(&input).unwrap().kind(), kind);
         assert_eq!(net.simulate(&input, 4, &[]).unwrap().output.size(), [4, 3, 6]);
     }
@@ -184,21 +185,21 @@ fn custom_operations_take_part_and_are_checked() {
     let halves = |x: &Tensor| x.f_narrow(1, 0, 3)?.f_mul_scalar(0.5);
     let net = Builder::new([6]).custom("halves", halves).build(&vs.root(), 0).unwrap();
     let input = mixed(-1.0, 1.0, &[4, 6], Kind::Double).set_requires_grad(true);
-    let output = net.forward_training(&input).unwrap();
+    let output = net.forward_training(&input, 0).unwrap();
     assert!(output.equal(&(input.narrow(1, 0, 3) * 0.5)));
     output.sum(Kind::Double).backward();
     assert_eq!(input.grad().sum(Kind::Double).double_value(&[]), 6.0);
     assert!(net.simulate(&input.detach(), 3, &[]).unwrap().output.get(2).equal(&output));
 
     let mixing = refusal(Builder::new([6]).custom("mixing", |x| x.f_reshape([-1, 12])));
-    assert!(mixing.contains("layer 1 (mixing): given two images of 6 it returned 1x12"), "{mixing}");
+    assert!(mixing.contains("layer 1 (mixing): given two samples of 6 it returned 1x12"), "{mixing}");
     let failing = refusal(Builder::new([6]).custom("failing", |x| x.f_narrow(1, 0, 7)));
     assert!(failing.contains("layer 1 (failing): "), "{failing}");
-    let fickle = Custom::new("fickle", |x| match x.size()[0] {
+    let fickle = |x: &Tensor| match x.size()[0] {
         2 => Ok(x.shallow_clone()),
         _ => x.f_narrow(1, 0, 1),
-    });
-    let net = build(Builder::new([6]).layer(fickle), 0).unwrap();
+    };
+    let net = build(Builder::new([6]).custom("fickle", fickle), 0).unwrap();
     let error = net.forward_rates(&mixed(0.0, 1.0, &[3, 6], Kind::Float)).unwrap_err().to_string();
     assert!(error.contains("fickle gave [3, 1], where it gave [3, 6]"), "{error}");
     let refused = |_: &Tensor| Err(TchError::Shape("not today".into()));
@@ -213,25 +214,32 @@ fn dropout_is_of_training_alone_keeps_the_mean_and_can_be_repeated() {
         assert!(net.forward_rates(&input).unwrap().equal(&input));
         assert!(net.simulate(&input, 2, &[]).unwrap().last_output().equal(&input));
         tch::manual_seed(1);
-        let (first, second) = (net.forward_training(&input).unwrap(), net.forward_training(&input).unwrap());
+        let (first, second) = (net.forward_training(&input, 0).unwrap(), net.forward_training(&input, 1).unwrap());
         assert!((first.mean(Kind::Double).double_value(&[]) - 1.0).abs() < 0.01);
         let zeros = first.eq(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
         assert!((zeros - 0.25).abs() < 0.01, "{zeros}");
         assert!(!first.equal(&second) && !first.get(0).equal(&first.get(1)));
         tch::manual_seed(2);
-        net.set_training_step(1);
-        assert!(net.forward_training(&input).unwrap().equal(&second));
-        net.set_training_step(0);
-        assert!(net.forward_training(&input).unwrap().equal(&first));
+        assert!(net.forward_training(&input, 1).unwrap().equal(&second));
+        assert!(net.forward_training(&input, 0).unwrap().equal(&first));
     }
 }
 
 #[test]
-fn module_t_has_both_faces() {
+fn module_t_gives_rates_in_training_or_not() {
     let net = build(conv_net(), 0).unwrap();
     let input = mixed(0.0, 40.0, &[2, 1, 9, 9], Kind::Float);
     assert!(net.forward_t(&input, true).equal(&net.forward_rates(&input).unwrap()));
-    assert!(net.forward_t(&input, false).equal(&net.simulate(&input, 5, &[]).unwrap().last_output()));
+    assert!(net.forward_t(&input, false).equal(&net.forward_rates(&input).unwrap()));
+    let dropped = build(Builder::new([100]).dropout(0.5), 0).unwrap();
+    let ones = Tensor::ones([1, 100], (Kind::Float, Device::Cpu));
+    let seeded = |seed| {
+        tch::manual_seed(seed);
+        dropped.forward_t(&ones, true)
+    };
+    assert!(
+        seeded(1).equal(&seeded(1)) && !seeded(1).equal(&seeded(2)) && dropped.forward_t(&ones, false).equal(&ones)
+    );
     let layers = tch::nn::seq_t().add(net).add_fn(|x| x.relu());
     assert_eq!(layers.forward_t(&input, true).size(), [2, 3]);
 }
@@ -251,11 +259,11 @@ fn wrong_inputs_are_errors() {
     ] {
         let mut state = net.zero_state(2).unwrap();
         let results = [
-            net.forward_training(&input).err(),
+            net.forward_training(&input, 0).err(),
             net.forward_rates(&input).err(),
             net.simulate(&input, 3, &[]).err(),
             net.step(&input, &mut state).err(),
-            net.first_non_finite_layer(&input).err(),
+            net.first_non_finite_layer(&Activity::constant(&input)).err(),
         ];
         for error in results {
             let error = error.unwrap().to_string();
@@ -268,7 +276,9 @@ fn wrong_inputs_are_errors() {
 #[test]
 fn the_layer_where_numbers_stop_being_finite_is_found() {
     let net = build(Builder::new([3]).custom("log", |x| x.f_log()).linear(2), 0).unwrap();
-    let name = |input: &Tensor| net.first_non_finite_layer(input).unwrap().map(|layer| layer.name().to_string());
+    let name = |input: &Tensor| {
+        net.first_non_finite_layer(&Activity::constant(input)).unwrap().map(|layer| layer.name().to_string())
+    };
     let input = Tensor::ones([1, 3], (Kind::Float, Device::Cpu));
     assert_eq!(name(&input), None);
     assert_eq!(name(&(&input * 0.0)).as_deref(), Some("log"));

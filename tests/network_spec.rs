@@ -9,7 +9,10 @@ use tch_spiking::network::{
     BatchNorm, Builder, Conv2d, Distribution, InitialVoltage, Initializer, LayerKind, LeakyRelu, Linear, NeuronSpec,
     Pool,
 };
-use tch_spiking::neuron::{Lif, NeuronError, NeuronModel, Rate, Real, RectifiedLinear};
+use tch_spiking::neuron::{
+    Fire, Initial, Lif, NeuronError, NeuronModel, Rate, RateModel, Real, RectifiedLinear, StateVariable, StepInput,
+    WithRate,
+};
 use tch_spiking::{NetworkSpec, SpikingSequential, Synapse};
 
 /// Every kind of layer, distribution, pair and number there is.
@@ -56,7 +59,7 @@ fn fingerprint(spec: &NetworkSpec) -> Vec<u64> {
     let states =
         (0..net.layers().len()).flat_map(|layer| state.layer(layer).iter().map(Tensor::copy).collect::<Vec<_>>());
     let parameters = net.named_parameters().into_iter().map(|(_, tensor)| tensor);
-    let results = [net.forward_training(&input).unwrap(), net.simulate(&input, spec.steps, &[]).unwrap().output];
+    let results = [net.forward_training(&input, 0).unwrap(), net.simulate(&input, spec.steps, &[]).unwrap().output];
     parameters.chain(states).chain(results).flat_map(|tensor| bits(&tensor)).collect()
 }
 
@@ -174,22 +177,27 @@ struct Identity;
 
 impl NeuronModel for Identity {
     const NAME: &'static str = "identity";
-    const STATE: &'static [&'static str] = &["unused"];
+    const STATE: &'static [StateVariable] = &[StateVariable::new("unused", Initial::Value(0.0))];
     type State<R: Real> = [R; 1];
+    type Learned<R: Real> = [R; 0];
+    type Rates = WithRate;
     fn validate(&self) -> Result<(), NeuronError> {
         Ok(())
     }
     fn amplitude(&self) -> f64 {
         1.0
     }
+    fn step<R: Real, F: Fire<R>>(&self, input: StepInput<R, [R; 0]>, _: &mut [R; 1], _: &F) -> R {
+        input.current
+    }
+}
+
+impl RateModel for Identity {
     fn max_rate(&self) -> f64 {
         f64::INFINITY
     }
     fn rate<R: Real>(&self, current: R) -> Rate<R> {
         Rate { value: current, derivative: R::constant(1.0) }
-    }
-    fn step<R: Real>(&self, current: R, _: &mut [R; 1], _: f64) -> R {
-        current
     }
     fn gain_bias(&self, max_rate: f64, _: f64) -> Result<(f64, f64), NeuronError> {
         Ok((max_rate, 0.0))

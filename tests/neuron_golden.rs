@@ -52,7 +52,7 @@ fn lif_at_constant_currents() {
         for kind in KINDS {
             let current = tensor(&file["currents"], kind).unsqueeze(0);
             let steps = file["spikes"].as_array().unwrap().len() as i64;
-            let ours = simulate(&lif, &current, steps, 0.001, &current.zeros_like());
+            let ours = simulate(lif.clone(), &current, steps, 0.001, &current.zeros_like());
             assert_same_simulation(&ours, &file, "spikes", &["voltage", "refractory_dl"]);
         }
     }
@@ -65,15 +65,16 @@ fn lif_at_varying_currents() {
     let has_spiked = tensor(&file["output"], Kind::Double).cumsum(0, Kind::Double).gt(0.0);
     let ours = tensor(&file["refractory_time"], Kind::Double) - has_spiked.to_kind(Kind::Double) * 0.001;
     file["refractory_time"] = numbers(&ours).chunks(12).map(<[f64]>::to_vec).collect::<Vec<_>>().into();
-    assert_varying(&Lif::default(), &file, &["voltage", "refractory_time"]);
+    assert_varying(Lif::default(), &file, &["voltage", "refractory_time"]);
 }
 
 #[test]
 fn rectified_linear_at_varying_currents() {
-    assert_varying(&RectifiedLinear::default(), &golden("varying_spikingrelu.json"), &["voltage"]);
+    assert_varying(RectifiedLinear::default(), &golden("varying_spikingrelu.json"), &["voltage"]);
 }
 
-fn assert_varying(neuron: &dyn Neuron, file: &Value, state: &[&str]) {
+fn assert_varying(neuron: impl Into<Neuron>, file: &Value, state: &[&str]) {
+    let neuron = &neuron.into();
     for kind in KINDS {
         let current = tensor(&file["currents"], kind).unsqueeze(1);
         let start = tensor(&file["v0"], kind).unsqueeze(0);
@@ -86,22 +87,22 @@ fn assert_varying(neuron: &dyn Neuron, file: &Value, state: &[&str]) {
 fn rates_and_gradients() {
     let file = golden("rates_and_gradients.json");
     let soft = |smoothing| Lif { smoothing, ..Lif::default() };
-    let neurons: [(&str, &dyn Neuron); 10] = [
-        ("LIFRate", &Lif::default()),
-        ("LIF_default_training", &Lif::default()),
-        ("LIF_smooth1", &soft(1.0)),
-        ("LIF_smooth0.1", &soft(0.1)),
-        ("LIF_smooth0.02", &soft(0.02)),
-        ("LIF_smooth0.002", &soft(0.002)),
-        ("SoftLIF1", &soft(1.0)),
-        ("SoftLIF0.02_amp.01", &Lif { amplitude: 0.01, ..soft(0.02) }),
-        ("SoftLIF_hunsberger", &Lif { tau_rc: 0.05, tau_ref: 0.001, ..soft(0.02) }),
-        ("SpikingRectifiedLinear_training", &RectifiedLinear::default()),
+    let neurons: [(&str, Neuron); 10] = [
+        ("LIFRate", Lif::default().into()),
+        ("LIF_default_training", Lif::default().into()),
+        ("LIF_smooth1", soft(1.0).into()),
+        ("LIF_smooth0.1", soft(0.1).into()),
+        ("LIF_smooth0.02", soft(0.02).into()),
+        ("LIF_smooth0.002", soft(0.002).into()),
+        ("SoftLIF1", soft(1.0).into()),
+        ("SoftLIF0.02_amp.01", Lif { amplitude: 0.01, ..soft(0.02) }.into()),
+        ("SoftLIF_hunsberger", Lif { tau_rc: 0.05, tau_ref: 0.001, ..soft(0.02) }.into()),
+        ("SpikingRectifiedLinear_training", RectifiedLinear::default().into()),
     ];
     for (name, neuron) in neurons {
         for (kind, tolerance, away_from_threshold) in [(Kind::Double, 1e-9, 0.0), (Kind::Float, 1e-4, 0.005)] {
             let current = tensor(&file["J"], kind);
-            let (rate, derivative) = rate_and_derivative(neuron, &current);
+            let (rate, derivative) = rate_and_derivative(&neuron, &current);
             for (what, ours) in [("rate", rate), ("grad", derivative)] {
                 let theirs = numbers(&tensor(&file[name][what], Kind::Double));
                 for ((ours, theirs), current) in numbers(&ours).into_iter().zip(theirs).zip(numbers(&current)) {
@@ -118,11 +119,11 @@ fn rates_and_gradients() {
 #[test]
 fn gain_and_bias() {
     let file = golden("gain_bias.json");
-    let neurons: [(&str, &dyn Neuron); 4] = [
-        ("LIF", &Lif::default()),
-        ("LIF_rc05_ref1", &Lif { tau_rc: 0.05, tau_ref: 0.001, ..Lif::default() }),
-        ("LIFRate_ref0", &Lif { tau_ref: 0.0, ..Lif::default() }),
-        ("RectifiedLinear", &RectifiedLinear::default()),
+    let neurons: [(&str, Neuron); 4] = [
+        ("LIF", Lif::default().into()),
+        ("LIF_rc05_ref1", Lif { tau_rc: 0.05, tau_ref: 0.001, ..Lif::default() }.into()),
+        ("LIFRate_ref0", Lif { tau_ref: 0.0, ..Lif::default() }.into()),
+        ("RectifiedLinear", RectifiedLinear::default().into()),
     ];
     for (name, neuron) in neurons {
         let file = &file[name];
@@ -130,7 +131,7 @@ fn gain_and_bias() {
         let rates = column("rates_at_x");
         let close = |ours: f64, theirs: f64| (ours - theirs).abs() <= 1e-9 * theirs.abs();
         for (i, (max_rate, intercept)) in column("max_rates").into_iter().zip(column("intercepts")).enumerate() {
-            let (gain, bias) = neuron.gain_bias(max_rate, intercept).unwrap();
+            let (gain, bias) = neuron.rate().unwrap().gain_bias(max_rate, intercept).unwrap();
             assert!(
                 close(gain, column("gain")[i]) && close(bias, column("bias")[i]),
                 "{name} {max_rate}: {gain} {bias}"
@@ -138,7 +139,7 @@ fn gain_and_bias() {
             for (row, x) in (0..9).map(|row| (row, f64::from(row) * 0.25 - 1.0)) {
                 // At the intercept itself the rate's slope has no bound: any rounding shows.
                 if x != intercept {
-                    let rate = neuron.rate_at(gain * x + bias).value;
+                    let rate = neuron.rate().unwrap().at(gain * x + bias).value;
                     assert!(close(rate, rates[row as usize * 4 + i]), "{name} {max_rate} at {x}: {rate}");
                 }
             }

@@ -25,12 +25,13 @@ fn columns(neurons: &[(f64, f64)], kind: Kind) -> (Tensor, Tensor) {
 }
 
 /// How many spikes each neuron had up to and with every step, and how many `rate` (Hz) stands for: both `[T, S]`.
-fn counts(neuron: &dyn Neuron, neurons: &[(f64, f64)], dt: f64, kind: Kind) -> (Tensor, Tensor) {
+fn counts(neuron: impl Into<Neuron>, neurons: &[(f64, f64)], dt: f64, kind: Kind) -> (Tensor, Tensor) {
+    let neuron = &neuron.into();
     let steps = (2.0 / dt) as i64;
     let (current, voltage) = columns(neurons, kind);
     let output = simulate(neuron, &current, steps, dt, &voltage).output.squeeze_dim(1).to_kind(Kind::Double);
     let spikes = (output * (dt / neuron.amplitude())).cumsum(0, Kind::Double);
-    let rates: Vec<f64> = numbers(&current).iter().map(|&current| neuron.rate_at(current).value).collect();
+    let rates: Vec<f64> = numbers(&current).iter().map(|&current| neuron.rate().unwrap().at(current).value).collect();
     let seconds = (Tensor::arange(steps, (Kind::Double, Device::Cpu)) + 1.0) * dt;
     (spikes, seconds.outer(&Tensor::from_slice(&rates)) / neuron.amplitude())
 }
@@ -50,7 +51,7 @@ proptest! {
     ) {
         let lif = Lif { tau_rc, tau_ref: dt * refractory_steps, amplitude, ..Lif::default() };
         for kind in KINDS {
-            let (spikes, expected) = counts(&lif, &neurons, dt, kind);
+            let (spikes, expected) = counts(lif.clone(), &neurons, dt, kind);
             prop_assert!(distance(&spikes, &expected) <= 1.0 + slack(kind));
         }
     }
@@ -63,7 +64,7 @@ proptest! {
     ) {
         let lif = Lif { tau_rc, tau_ref: dt * refractory_steps, ..Lif::default() };
         for kind in KINDS {
-            let (spikes, expected) = counts(&lif, &neurons, dt, kind);
+            let (spikes, expected) = counts(lif.clone(), &neurons, dt, kind);
             let seconds = (Tensor::arange(spikes.size()[0], (Kind::Double, Device::Cpu)) + 1.0).unsqueeze(1) * dt;
             let interval = &seconds / &expected;
             let fewest: Tensor = &seconds / (interval + (dt - lif.tau_ref)) - 1.0;
@@ -79,7 +80,7 @@ proptest! {
         for kind in KINDS {
             let (current, voltage) = columns(&neurons, kind);
             for current in [&current, &current.ones_like()] {
-                let output = simulate(&lif, current, 3000, 0.001, &voltage).output;
+                let output = simulate(lif.clone(), current, 3000, 0.001, &voltage).output;
                 prop_assert_eq!(output.max().double_value(&[]), 0.0);
             }
         }
@@ -90,7 +91,7 @@ proptest! {
         dt in decades(-3.5, -2.0), amplitude in decades(-2.0, 1.0), neurons in neurons(-100.0, 3000.0),
     ) {
         for kind in KINDS {
-            let (spikes, expected) = counts(&RectifiedLinear { amplitude }, &neurons, dt, kind);
+            let (spikes, expected) = counts(RectifiedLinear { amplitude }, &neurons, dt, kind);
             prop_assert!(distance(&spikes, &expected) <= 1.0 + slack(kind));
         }
     }
@@ -103,7 +104,7 @@ proptest! {
         let lif = Lif { tau_rc, min_voltage, ..Lif::default() };
         for kind in KINDS {
             let current = mixed(-100.0 - seed, 20.0 + seed, &[200, 1, 40], kind);
-            let ours = simulate(&lif, &current, 200, 0.001, &mixed(0.0, 1.0, &[1, 40], kind));
+            let ours = simulate(lif.clone(), &current, 200, 0.001, &mixed(0.0, 1.0, &[1, 40], kind));
             let lowest = ours.history[0].min().double_value(&[]);
             prop_assert!(lowest >= min_voltage - 1e-6, "{} {}", lowest, min_voltage);
             prop_assert!(ours.history[0].max().double_value(&[]) <= 1.0);
@@ -133,7 +134,8 @@ fn is_finite(tensor: &Tensor) -> bool {
 }
 
 /// No NaN, no infinity, no negative rate or slope, no rate above the highest there is, and none in the spikes either.
-fn assert_sound(neuron: &dyn Neuron) {
+fn assert_sound(neuron: impl Into<Neuron>) {
+    let neuron = &neuron.into();
     neuron.validate().unwrap();
     for kind in KINDS {
         let current = hostile_currents(kind);
@@ -141,7 +143,7 @@ fn assert_sound(neuron: &dyn Neuron) {
         assert!(is_finite(&rate) && is_finite(&derivative), "{neuron:?} {kind:?}");
         assert!(rate.min().double_value(&[]) >= 0.0 && derivative.min().double_value(&[]) >= 0.0, "{neuron:?}");
         let highest = rate.max().double_value(&[]) / neuron.amplitude();
-        assert!(highest <= neuron.max_rate() * (1.0 + 1e-5), "{neuron:?} {kind:?}: {highest}");
+        assert!(highest <= neuron.rate().unwrap().max_rate() * (1.0 + 1e-5), "{neuron:?} {kind:?}: {highest}");
         let start = mixed(0.0, 1.0, &[1, current.size()[0]], kind);
         let ours = simulate(neuron, &current.unsqueeze(0), 5, 0.001, &start);
         let alternating = Tensor::stack(&[&current, &-&current, &current.flip([0]), &current], 0).unsqueeze(1);
@@ -156,26 +158,26 @@ fn assert_sound(neuron: &dyn Neuron) {
 #[test]
 fn no_finite_current_gives_nan_or_infinity() {
     for amplitude in [1.0, 0.01, 1e6, 1e-6] {
-        assert_sound(&RectifiedLinear { amplitude });
+        assert_sound(RectifiedLinear { amplitude });
         for tau_ref in [0.002, 0.0, 1e-9, 1e3] {
             for smoothing in [0.0, 1e-20, 1e-12, 1e-6, 0.02, 1.0, 1e4] {
                 for tau_rc in [0.02, 1e-9, 1e3] {
-                    assert_sound(&Lif { tau_rc, tau_ref, amplitude, smoothing, ..Lif::default() });
+                    assert_sound(Lif { tau_rc, tau_ref, amplitude, smoothing, ..Lif::default() });
                 }
             }
         }
     }
-    assert_sound(&Lif { min_voltage: f64::NEG_INFINITY, ..Lif::default() });
+    assert_sound(Lif { min_voltage: f64::NEG_INFINITY, ..Lif::default() });
 }
 
 #[test]
 fn soft_rate_tends_to_the_hard_rate() {
     for kind in KINDS {
         let current = Tensor::cat(&[mixed(-5.0, 0.9, &[500], kind), mixed(1.1, 50.0, &[500], kind)], 0);
-        let (hard, hard_derivative) = rate_and_derivative(&Lif::default(), &current);
+        let (hard, hard_derivative) = rate_and_derivative(Lif::default(), &current);
         let mut last = f64::INFINITY;
         for smoothing in [0.1, 1e-2, 1e-3, 1e-5, 1e-8, 1e-12] {
-            let (soft, derivative) = rate_and_derivative(&Lif { smoothing, ..Lif::default() }, &current);
+            let (soft, derivative) = rate_and_derivative(Lif { smoothing, ..Lif::default() }, &current);
             let error = distance(&soft, &hard);
             assert!(error <= last, "{smoothing}: {error} after {last}");
             // Below the threshold A sigma / (tau_rc |J - 1|) is left.
@@ -192,13 +194,13 @@ fn rate_never_falls_as_the_current_grows() {
     for kind in KINDS {
         let current = Tensor::linspace(-4.0, 6.0, 200_001, (kind, Device::Cpu));
         for smoothing in [0.0, 1e-6, 0.002, 0.02, 0.1, 1.0] {
-            let (rate, _) = rate_and_derivative(&Lif { smoothing, ..Lif::default() }, &current);
+            let (rate, _) = rate_and_derivative(Lif { smoothing, ..Lif::default() }, &current);
             // Rounding may take back a few units in the last place.
             let rounding = &rate.slice(0, 1, None, 1) * if kind == Kind::Double { 1e-14 } else { 2e-6 };
             let rise = rate.diff::<Tensor>(1, 0, None, None) + rounding;
             assert!(rise.min().double_value(&[]) >= 0.0, "{smoothing} {kind:?}");
         }
-        let (rate, _) = rate_and_derivative(&RectifiedLinear::default(), &current);
+        let (rate, _) = rate_and_derivative(RectifiedLinear::default(), &current);
         assert!(rate.diff::<Tensor>(1, 0, None, None).min().double_value(&[]) >= 0.0);
     }
 }
@@ -211,10 +213,11 @@ proptest! {
         max_rate in 20.0..450.0, intercept in -2.0..0.9, tau_rc in decades(-2.0, -1.3),
     ) {
         let lif = Lif { tau_rc, ..Lif::default() };
-        let neurons: [&dyn Neuron; 2] = [&lif, &RectifiedLinear::default()];
+        let neurons: [Neuron; 2] = [lif.into(), RectifiedLinear::default().into()];
         for neuron in neurons {
+            let neuron = neuron.rate().unwrap();
             let (gain, bias) = neuron.gain_bias(max_rate, intercept).unwrap();
-            let rate = |x: f64| neuron.rate_at(gain * x + bias).value;
+            let rate = |x: f64| neuron.at(gain * x + bias).value;
             prop_assert!((rate(1.0) - max_rate).abs() < 1e-6 * max_rate);
             prop_assert_eq!(rate(intercept - 1e-6), 0.0);
             prop_assert!(rate(intercept + 1e-3) > 0.0);

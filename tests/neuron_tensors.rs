@@ -6,22 +6,23 @@ use common::{KINDS, bits, mixed, simulate};
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 use tch_spiking::Error;
-use tch_spiking::neuron::{Lif, Neuron, NeuronError, RectifiedLinear, SpikingDrive, neuron_from_parameters};
+use tch_spiking::neuron::{Lif, Neuron, NeuronError, RateModel, RectifiedLinear, neuron_from_parameters};
+use tch_spiking::operation::{self, SpikingDrive};
 
 /// Every kind of neuron, hard and smooth, each with currents that make it spike.
-fn neurons() -> [(Box<dyn Neuron>, f64); 4] {
+fn neurons() -> [(Neuron, f64); 4] {
     [
-        (Box::new(Lif::default()), 20.0),
-        (Box::new(Lif { min_voltage: -1.0, amplitude: 0.01, ..Lif::default() }), 20.0),
-        (Box::new(Lif { smoothing: 0.1, tau_ref: 0.0, ..Lif::default() }), 20.0),
-        (Box::new(RectifiedLinear::default()), 2500.0),
+        (Lif::default().into(), 20.0),
+        (Lif { min_voltage: -1.0, amplitude: 0.01, ..Lif::default() }.into(), 20.0),
+        (Lif { smoothing: 0.1, tau_ref: 0.0, ..Lif::default() }.into(), 20.0),
+        (RectifiedLinear::default().into(), 2500.0),
     ]
 }
 
 /// The rate, and the gradients of input and bias, for an output that counts differently everywhere.
-fn rate_and_gradients(neuron: &dyn Neuron, input: &Tensor, gain: &Tensor, bias: &Tensor) -> [Tensor; 3] {
+fn rate_and_gradients(neuron: &Neuron, input: &Tensor, gain: &Tensor, bias: &Tensor) -> [Tensor; 3] {
     let (input, bias) = (input.detach().set_requires_grad(true), bias.copy().set_requires_grad(true));
-    let rate = neuron.rate(&input, gain, &bias).unwrap();
+    let rate = operation::rate(neuron, &input, gain, &bias).unwrap();
     let weights = mixed(-1.0, 1.0, &rate.size(), rate.kind());
     let gradients = Tensor::run_backward(&[(&rate * weights).sum(rate.kind())], &[&input, &bias], false, false);
     [rate.detach(), gradients[0].shallow_clone(), gradients[1].shallow_clone()]
@@ -37,8 +38,8 @@ fn constant_input_equals_the_same_input_repeated() {
     for (neuron, high) in &neurons() {
         for kind in KINDS {
             let (current, start) = (mixed(-1.0, *high, &[3, 70], kind), mixed(0.0, 1.0, &[3, 70], kind));
-            let constant = simulate(neuron.as_ref(), &current, 50, 0.001, &start);
-            let repeated = simulate(neuron.as_ref(), &current.unsqueeze(0).repeat([50, 1, 1]), 50, 0.001, &start);
+            let constant = simulate(neuron, &current, 50, 0.001, &start);
+            let repeated = simulate(neuron, &current.unsqueeze(0).repeat([50, 1, 1]), 50, 0.001, &start);
             assert_eq!(bits(&constant.output), bits(&repeated.output));
             assert!(constant.output.max().double_value(&[]) > 0.0);
             for (constant, repeated) in constant.history.iter().zip(&repeated.history) {
@@ -58,16 +59,16 @@ proptest! {
             for kind in KINDS {
                 let current = mixed(-1.0, *high, &[total, images, 67], kind);
                 let start = mixed(0.0, 1.0, &[images, 67], kind);
-                let at_once = simulate(neuron.as_ref(), &current, total, 0.001, &start);
+                let at_once = simulate(neuron, &current, total, 0.001, &start);
                 let (gain, bias) = (start.get(0).ones_like(), start.get(0).zeros_like());
-                let mut state: Vec<_> = neuron.state_names().iter().map(|_| start.zeros_like()).collect();
+                let mut state: Vec<_> = neuron.state().iter().map(|_| start.zeros_like()).collect();
                 state[0] = start.copy();
                 let (mut outputs, mut from) = (vec![], 0);
                 for &steps in &steps {
                     let input = current.slice(0, from, from + steps, 1);
-                    let drive = SpikingDrive { input: &input, gain: &gain, bias: &bias, steps, dt: 0.001 };
+                    let drive = SpikingDrive::new(&input, &gain, &bias, steps, 0.001);
                     let record = vec![false; state.len()];
-                    outputs.push(neuron.spike(&drive, &mut state, &record).unwrap().output);
+                    outputs.push(operation::spike(neuron, &drive, &mut state, &record).unwrap().output);
                     from += steps;
                 }
                 prop_assert_eq!(bits(&Tensor::cat(&outputs, 0)), bits(&at_once.output));
@@ -83,7 +84,7 @@ proptest! {
 fn history_ends_in_the_final_state() {
     for (neuron, high) in &neurons() {
         let start = mixed(0.0, 1.0, &[2, 30], Kind::Float);
-        let ours = simulate(neuron.as_ref(), &mixed(0.0, *high, &[2, 30], Kind::Float), 20, 0.001, &start);
+        let ours = simulate(neuron, &mixed(0.0, *high, &[2, 30], Kind::Float), 20, 0.001, &start);
         for (history, state) in ours.history.iter().zip(&ours.state) {
             assert_eq!(bits(&history.get(19)), bits(state));
         }
@@ -94,7 +95,6 @@ fn history_ends_in_the_final_state() {
 fn images_of_a_batch_do_not_touch_each_other() {
     for (neuron, high) in &neurons() {
         for kind in KINDS {
-            let neuron = neuron.as_ref();
             let (input, gain) = (mixed(-1.0, *high, &[5, 300], kind), mixed(0.5, 2.0, &[300], kind));
             let bias = mixed(-1.0, 1.0, &[300], kind);
             let [rate, ..] = rate_and_gradients(neuron, &input, &gain, &bias);
@@ -115,7 +115,6 @@ fn images_of_a_batch_do_not_touch_each_other() {
 fn memory_layout_changes_no_number() {
     for (neuron, high) in &neurons() {
         for kind in KINDS {
-            let neuron = neuron.as_ref();
             let shape = [3, 5, 4];
             let (gain, bias) = (mixed(0.5, 2.0, &shape, kind), mixed(-1.0, 1.0, &shape, kind));
             let input = mixed(-1.0, *high, &[4, 3, 5, 4], kind);
@@ -152,8 +151,8 @@ fn number_of_threads_changes_no_bit() {
             let start = mixed(0.0, 1.0, &[33, 5003], kind);
             let run = |threads| {
                 tch::set_num_threads(threads);
-                let [rate, by_input, by_bias] = rate_and_gradients(neuron.as_ref(), &input, &gain, &bias);
-                let spikes = simulate(neuron.as_ref(), &input, 8, 0.001, &start);
+                let [rate, by_input, by_bias] = rate_and_gradients(neuron, &input, &gain, &bias);
+                let spikes = simulate(neuron, &input, 8, 0.001, &start);
                 [rate, by_input, by_bias, spikes.output, spikes.state[0].shallow_clone()].map(|tensor| bits(&tensor))
             };
             assert!(run(1) == run(2));
@@ -169,14 +168,14 @@ fn empty_batches_and_single_numbers_are_fine() {
         for shape in [&[0, 7][..], &[2, 0], &[1, 1]] {
             let input = Tensor::zeros(shape, options);
             let (gain, bias) = (Tensor::ones(&shape[1..], options), Tensor::zeros(&shape[1..], options));
-            let ours = rate_and_gradients(neuron.as_ref(), &input, &gain, &bias);
+            let ours = rate_and_gradients(neuron, &input, &gain, &bias);
             assert_eq!([ours[0].size(), ours[1].size(), ours[2].size()], [shape, shape, &shape[1..]]);
         }
         let no_images = Tensor::zeros([0, 7], options);
         let (gain, bias) = (Tensor::ones([7], options), Tensor::zeros([7], options));
-        let drive = SpikingDrive { input: &no_images, gain: &gain, bias: &bias, steps: 4, dt: 0.001 };
-        let mut state: Vec<_> = neuron.state_names().iter().map(|_| no_images.copy()).collect();
-        let spikes = neuron.spike(&drive, &mut state, &vec![true; neuron.state_names().len()]).unwrap();
+        let drive = SpikingDrive::new(&no_images, &gain, &bias, 4, 0.001);
+        let mut state: Vec<_> = neuron.state().iter().map(|_| no_images.copy()).collect();
+        let spikes = operation::spike(neuron, &drive, &mut state, &vec![true; neuron.state().len()]).unwrap();
         assert_eq!(spikes.output.size(), [4, 0, 7]);
     }
 }
@@ -184,30 +183,32 @@ fn empty_batches_and_single_numbers_are_fine() {
 #[test]
 fn an_invalid_parameter_is_named() {
     let lif = Lif::default;
-    let mut invalid: Vec<(Box<dyn Neuron>, &str)> = vec![];
+    let mut invalid: Vec<(Neuron, &str)> = vec![];
     for value in [0.0, -0.02, f64::NAN, f64::INFINITY] {
-        invalid.push((Box::new(Lif { tau_rc: value, ..lif() }), "tau_rc"));
-        invalid.push((Box::new(Lif { amplitude: value, ..lif() }), "amplitude"));
-        invalid.push((Box::new(RectifiedLinear { amplitude: value }), "amplitude"));
+        invalid.push(((Lif { tau_rc: value, ..lif() }).into(), "tau_rc"));
+        invalid.push(((Lif { amplitude: value, ..lif() }).into(), "amplitude"));
+        invalid.push(((RectifiedLinear { amplitude: value }).into(), "amplitude"));
     }
     for value in [-0.002, f64::NAN, f64::INFINITY] {
-        invalid.push((Box::new(Lif { tau_ref: value, ..lif() }), "tau_ref"));
-        invalid.push((Box::new(Lif { smoothing: value, ..lif() }), "smoothing"));
+        invalid.push(((Lif { tau_ref: value, ..lif() }).into(), "tau_ref"));
+        invalid.push(((Lif { smoothing: value, ..lif() }).into(), "smoothing"));
     }
-    invalid.push((Box::new(Lif { smoothing: 1e-60, ..lif() }), "smoothing"));
+    invalid.push(((Lif { smoothing: 1e-60, ..lif() }).into(), "smoothing"));
     for value in [0.5, f64::NAN, f64::INFINITY] {
-        invalid.push((Box::new(Lif { min_voltage: value, ..lif() }), "min_voltage"));
+        invalid.push(((Lif { min_voltage: value, ..lif() }).into(), "min_voltage"));
     }
     let input = Tensor::zeros([1, 2], (Kind::Float, Device::Cpu));
     let row = input.get(0);
     for (neuron, name) in invalid {
         assert_names_parameter(&neuron.validate().unwrap_err(), name);
-        let Err(Error::Neuron(error)) = neuron.rate(&input, &row, &row) else { panic!("{neuron:?} was accepted") };
+        let Err(Error::Neuron(error)) = operation::rate(&neuron, &input, &row, &row) else {
+            panic!("{neuron:?} was accepted")
+        };
         assert_names_parameter(&error, name);
-        assert_names_parameter(&spike_error(neuron.as_ref(), &input, &row, 1, 0.001), name);
+        assert_names_parameter(&spike_error(&neuron, &input, &row, 1, 0.001), name);
     }
     for dt in [0.0, -0.001, f64::NAN, f64::INFINITY] {
-        assert_names_parameter(&spike_error(&lif(), &input, &row, 1, dt), "dt");
+        assert_names_parameter(&spike_error(lif(), &input, &row, 1, dt), "dt");
     }
     for (max_rate, intercept, name) in [
         (500.0, 0.0, "max_rate"),
@@ -217,7 +218,7 @@ fn an_invalid_parameter_is_named() {
         (100.0, f64::NAN, "intercept"),
         (100.0, f64::NEG_INFINITY, "intercept"),
     ] {
-        assert_names_parameter(&Neuron::gain_bias(&lif(), max_rate, intercept).unwrap_err(), name);
+        assert_names_parameter(&lif().gain_bias(max_rate, intercept).unwrap_err(), name);
     }
     let error = neuron_from_parameters("lif", toml::toml! { tau_rc = -1.0 }).unwrap_err();
     assert_names_parameter(&error, "tau_rc");
@@ -231,10 +232,11 @@ fn assert_names_parameter(error: &NeuronError, name: &str) {
 }
 
 /// What `spike` says to this input, with states of its shape.
-fn spike_error(neuron: &dyn Neuron, input: &Tensor, row: &Tensor, steps: i64, dt: f64) -> NeuronError {
-    let drive = SpikingDrive { input, gain: row, bias: row, steps, dt };
-    let mut state: Vec<_> = neuron.state_names().iter().map(|_| input.zeros_like()).collect();
-    match neuron.spike(&drive, &mut state, &vec![false; neuron.state_names().len()]) {
+fn spike_error(neuron: impl Into<Neuron>, input: &Tensor, row: &Tensor, steps: i64, dt: f64) -> NeuronError {
+    let neuron = &neuron.into();
+    let drive = SpikingDrive::new(input, row, row, steps, dt);
+    let mut state: Vec<_> = neuron.state().iter().map(|_| input.zeros_like()).collect();
+    match operation::spike(neuron, &drive, &mut state, &vec![false; neuron.state().len()]) {
         Err(Error::Neuron(error)) => error,
         other => panic!("expected an error about the neuron, got {other:?}"),
     }
@@ -245,7 +247,7 @@ fn tensors_that_do_not_fit_are_refused_with_what_was_expected() {
     let lif = Lif::default();
     let zeros = |shape: &[i64], kind| Tensor::zeros(shape, (kind, Device::Cpu));
     let float = |shape: &[i64]| zeros(shape, Kind::Float);
-    let rate = |input: &Tensor, gain: &Tensor, bias: &Tensor| match Neuron::rate(&lif, input, gain, bias) {
+    let rate = |input: &Tensor, gain: &Tensor, bias: &Tensor| match operation::rate(lif.clone(), input, gain, bias) {
         Err(Error::Neuron(NeuronError::Input { cause, .. })) => cause,
         other => panic!("expected an error about the input, got {other:?}"),
     };
@@ -263,18 +265,18 @@ fn tensors_that_do_not_fit_are_refused_with_what_was_expected() {
     for (input, steps) in
         [(float(&[3]), 1), (float(&[5, 2, 3]), 4), (float(&[1, 5, 2, 3]), 5), (fits.copy(), 0), (fits.copy(), -1)]
     {
-        let error = spike_error(&lif, &input, &row, steps, 0.001).to_string();
+        let error = spike_error(lif.clone(), &input, &row, steps, 0.001).to_string();
         assert!(error.contains("expected") && error.contains(&format!("{:?}", input.size())), "{error}");
     }
-    let drive = SpikingDrive { input: &fits, gain: &row, bias: &row, steps: 2, dt: 0.001 };
+    let drive = SpikingDrive::new(&fits, &row, &row, 2, 0.001);
     let states: [&[Tensor]; 4] =
         [&[], &[fits.copy()], &[fits.copy(), float(&[4, 3])], &[fits.copy(), zeros(&[2, 3], Kind::Double)]];
     for state in states {
         let mut state: Vec<_> = state.iter().map(Tensor::shallow_clone).collect();
-        let error = lif.spike(&drive, &mut state, &[false, false]).unwrap_err().to_string();
+        let error = operation::spike(lif.clone(), &drive, &mut state, &[false, false]).unwrap_err().to_string();
         assert!(error.contains("state") && error.contains("expected"), "{error}");
     }
-    assert!(lif.spike(&drive, &mut [fits.copy(), fits.copy()], &[true]).is_err());
+    assert!(operation::spike(lif.clone(), &drive, &mut [fits.copy(), fits.copy()], &[true]).is_err());
 }
 
 #[test]
@@ -283,7 +285,7 @@ fn a_refused_call_leaves_the_state_as_it_was() {
     let (input, row) = (mixed(2.0, 20.0, &[2, 3], Kind::Float), mixed(1.0, 2.0, &[3], Kind::Float));
     let mut state = [mixed(0.0, 1.0, &[2, 3], Kind::Float), Tensor::zeros([2, 4], (Kind::Float, Device::Cpu))];
     let before = bits(&state[0]);
-    let drive = SpikingDrive { input: &input, gain: &row, bias: &row, steps: 2, dt: 0.001 };
-    assert!(lif.spike(&drive, &mut state, &[false, false]).is_err());
+    let drive = SpikingDrive::new(&input, &row, &row, 2, 0.001);
+    assert!(operation::spike(lif.clone(), &drive, &mut state, &[false, false]).is_err());
     assert_eq!(bits(&state[0]), before);
 }

@@ -56,7 +56,7 @@ fn train(trainer: &mut Trainer) {
 
 /// The output for images of `kind`, and the gradients of all parameters.
 fn output_and_gradients(net: &SpikingSequential, images: &Tensor, kind: Kind) -> (Tensor, Vec<Tensor>) {
-    let output = net.forward_training(&images.to_kind(kind)).unwrap();
+    let output = net.forward_training(&images.to_kind(kind), 0).unwrap();
     let weights = mixed(-1.0, 1.0, &output.size(), Kind::Float);
     let parameters: Vec<Tensor> = net.named_parameters().into_iter().map(|(_, parameter)| parameter).collect();
     (output.detach(), Tensor::run_backward(&[(output * weights).sum(Kind::Float)], &parameters, false, false))

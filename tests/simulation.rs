@@ -5,9 +5,9 @@ mod common;
 use common::{KINDS, distance, mixed, numbers};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
-use tch_spiking::engine::{Input, Probe, Quantity, Recording, Simulation};
+use tch_spiking::engine::{Activity, Probe, Quantity, Recording, Simulation};
 use tch_spiking::network::{Builder, Conv2d, LayerKind, NeuronSpec};
-use tch_spiking::neuron::{Lif, RectifiedLinear};
+use tch_spiking::neuron::{Lif, RateModel, RectifiedLinear};
 use tch_spiking::{Result, SpikingSequential, Synapse};
 
 const AMPLITUDE: f64 = 0.01;
@@ -69,7 +69,7 @@ fn all_probes(net: &SpikingSequential) -> Vec<Probe> {
         let mut quantities = vec![Quantity::Output];
         if let LayerKind::Neuron(neurons) = layer.kind() {
             quantities.extend([Quantity::SpikeCount, Quantity::Current]);
-            quantities.extend(neurons.model.state_names().iter().map(|name| Quantity::State(name.to_string())));
+            quantities.extend(neurons.model.state().iter().map(|variable| Quantity::State(variable.name.to_string())));
         }
         quantities.into_iter().map(|quantity| Probe::new(layer.name(), quantity)).collect()
     };
@@ -193,7 +193,7 @@ fn how_images_are_split_over_memory_does_not_matter() {
             let run = |memory, input| {
                 Simulation { steps: 20, probes: &probes, memory, ..Simulation::default() }.run(&net, input).unwrap()
             };
-            for input in [Input::Constant(&input), Input::Sequence(&sequence)] {
+            for input in [&Activity::constant(&input), &Activity::varying(&sequence)] {
                 let whole = run(usize::MAX, input);
                 for memory in [0, 100_000, 300_000] {
                     assert_same(&run(memory, input), &whole);
@@ -299,7 +299,7 @@ fn numbers_of_steps_and_sequences_that_do_not_fit_are_errors() {
         message(net.simulate_sequence(&sequence(shape), &[]));
     }
     let five = sequence(&[5, 1, 1, 10, 9]);
-    let error = message(Simulation { steps: 4, ..Simulation::default() }.run(&net, Input::Sequence(&five)));
+    let error = message(Simulation { steps: 4, ..Simulation::default() }.run(&net, &Activity::varying(&five)));
     assert!(error.contains("5 timesteps of input, got 4 steps"), "{error}");
 }
 
@@ -310,8 +310,7 @@ fn spike_counts_are_the_rate_times_the_time_at_every_step() {
     let probes = [Quantity::Current, Quantity::Output].map(|quantity| Probe::new("lif1", quantity));
     let recording = net.simulate(&images(2, Kind::Double), 2000, &probes).unwrap();
     let current = numbers(&recording.get(&probes[0]).unwrap().get(0));
-    let rates: Vec<f64> =
-        current.iter().map(|&current| tch_spiking::neuron::Neuron::rate_at(&lif, current).value).collect();
+    let rates: Vec<f64> = current.iter().map(|&current| lif.rate(current).value).collect();
     assert!(rates.iter().any(|&rate| rate > 200.0) && rates.contains(&0.0));
     let counts = recording.get(&probes[1]).unwrap().gt(0.0).cumsum(0, Kind::Double);
     let time = Tensor::arange(2000, (Kind::Double, Device::Cpu)) * DT + DT;

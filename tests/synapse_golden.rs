@@ -4,7 +4,7 @@ mod common;
 
 use common::{KINDS, distance, golden, mixed, tensor};
 use tch::{Device, Kind, Tensor};
-use tch_spiking::Synapse;
+use tch_spiking::{Synapse, operation};
 
 const NAMES: [&str; 6] = ["lowpass0.1", "lowpass0.005", "lowpass0", "lowpass1e-5", "alpha0.1", "alpha0.005"];
 
@@ -22,7 +22,7 @@ fn zero_state(synapse: Synapse, input: &Tensor) -> Vec<Tensor> {
 }
 
 fn filter(synapse: Synapse, input: &Tensor, dt: f64) -> Tensor {
-    synapse.filter(input, dt, &mut zero_state(synapse, input)).unwrap()
+    operation::filter(synapse, input, dt, &mut zero_state(synapse, input)).unwrap()
 }
 
 #[test]
@@ -62,8 +62,9 @@ fn two_halves_with_the_state_carried_over_are_the_whole() {
         let input = mixed(-1.0, 2.0, &[50, 2, 3], kind);
         for synapse in NAMES.map(synapse) {
             let mut state = zero_state(synapse, &input);
-            let halves = [(0, 20), (20, 30)]
-                .map(|(start, steps)| synapse.filter(&input.narrow(0, start, steps), 0.001, &mut state).unwrap());
+            let halves = [(0, 20), (20, 30)].map(|(start, steps)| {
+                operation::filter(synapse, &input.narrow(0, start, steps), 0.001, &mut state).unwrap()
+            });
             assert!(Tensor::cat(&halves, 0).equal(&filter(synapse, &input, 0.001)), "{synapse:?}");
         }
     }
@@ -84,7 +85,8 @@ fn a_constant_is_passed_on_in_the_end_and_the_impulse_response_has_area_one() {
 fn a_state_that_does_not_fit_is_an_error() {
     let input = Tensor::ones([4, 2], (Kind::Float, Device::Cpu));
     let state = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
-    let error = |synapse: Synapse, input: &Tensor, mut state: Vec<Tensor>| synapse.filter(input, 0.001, &mut state);
+    let error =
+        |synapse: Synapse, input: &Tensor, mut state: Vec<Tensor>| operation::filter(synapse, input, 0.001, &mut state);
     let (lowpass, alpha) = (Synapse::Lowpass { tau: 0.1 }, Synapse::Alpha { tau: 0.1 });
     assert!(error(alpha, &input, vec![state(&[2])]).unwrap_err().to_string().contains("2 state tensors"));
     assert!(error(lowpass, &input, vec![state(&[3])]).is_err());

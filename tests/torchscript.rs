@@ -8,9 +8,7 @@ mod python;
 use command::{Place, assert_says};
 use tch::nn::VarStore;
 use tch::{CModule, Device, IValue, Kind, Tensor};
-use tch_spiking::network::{
-    BatchNorm, Builder, Conv2d, Custom, Distribution, InitialVoltage, LayerKind, LayerSpec, LeakyRelu,
-};
+use tch_spiking::network::{BatchNorm, Builder, Conv2d, Distribution, InitialVoltage, LayerKind, LayerSpec, LeakyRelu};
 use tch_spiking::network::{Linear, NeuronSpec, Pool};
 use tch_spiking::neuron::{Lif, RectifiedLinear};
 use tch_spiking::weights::{load_network, load_network_as, read};
@@ -298,7 +296,7 @@ fn what_does_not_fit_is_told() {
 #[test]
 fn a_custom_layer_is_named() {
     let vs = VarStore::new(Device::Cpu);
-    let spec = Builder::new([4]).linear(3).layer(Custom::new("double", |input| input.f_mul_scalar(2.0))).into_spec();
+    let spec = Builder::new([4]).linear(3).custom("double", |input| input.f_mul_scalar(2.0)).into_spec();
     let network = SpikingSequential::new(&vs.root(), &spec, 0).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("network.pt");

@@ -41,7 +41,7 @@ fn three_steps_of_gradient_descent_end_where_those_of_nengo_dl_do() {
     let labels = tensor(&file["Y"], Kind::Int64);
     for theirs in file["losses"].as_array().unwrap() {
         // (tch's cross_entropy_for_logits computes in single precision.)
-        let loss = net.forward_training(&input).unwrap().log_softmax(-1, Kind::Double).nll_loss(&labels);
+        let loss = net.forward_training(&input, 0).unwrap().log_softmax(-1, Kind::Double).nll_loss(&labels);
         let error = loss.double_value(&[]) - theirs.as_f64().unwrap();
         assert!(error.abs() < 1e-9, "{error}");
         loss.backward();
@@ -71,7 +71,7 @@ fn the_optimisers_of_tch_train_it_too() {
         .unwrap();
     let input = common::mixed(-1.0, 1.0, &[64, 4], Kind::Float);
     let labels = input.select(1, 0).ge(0.0).to_kind(Kind::Int64);
-    let loss = || net.forward_training(&input).unwrap().cross_entropy_for_logits(&labels);
+    let loss = || net.forward_training(&input, 0).unwrap().cross_entropy_for_logits(&labels);
     let mut optimiser = nn::Adam::default().build(&vs, 0.01).unwrap();
     let before = loss().double_value(&[]);
     for _ in 0..100 {

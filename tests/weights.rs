@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use common::{CPU, cause, folder, network, saved, small_spec};
 use safetensors::SafeTensors;
 use tch::{Kind, Tensor};
-use tch_spiking::network::{Builder, Custom};
+use tch_spiking::network::Builder;
 use tch_spiking::weights::{self, Misfit, Provenance, WeightsError};
 use tch_spiking::{Error, NetworkSpec, SpikingSequential};
 
@@ -216,7 +216,7 @@ fn foreign_files_are_listed_and_load_with_a_specification() {
 fn networks_of_rust_code_load_with_their_specification_only() {
     let folder = folder();
     let path = folder.path().join("custom.safetensors");
-    let spec = Builder::new([4]).layer(Custom::new("double", |input| input.f_mul_scalar(2.0))).linear(2).into_spec();
+    let spec = Builder::new([4]).custom("double", |input| input.f_mul_scalar(2.0)).linear(2).into_spec();
     let (_vs, original) = network(&spec, 1, Kind::Float);
     weights::save_network(&path, &original, &Provenance::default()).unwrap();
     let error = weights::load_network(&path, CPU).unwrap_err();

@@ -129,7 +129,7 @@ fn draw(
     let probes: Vec<Probe> = layers.iter().map(|layer| Probe::output(layer.name())).collect();
     let input = labelled(&subject.image, network)?.images.to_kind(network.kind());
     let how = Simulation { steps, probes: &probes, engine, ..Simulation::default() };
-    let recording = how.run(network, &Activity::Constant(input.shallow_clone()))?;
+    let recording = how.run(network, &Activity::constant(&input))?;
     let output = (0..steps)
         .map(|step| Vec::<f32>::try_from(recording.output.get(step).get(0).to_kind(tch::Kind::Float)))
         .collect::<Result<Vec<_>, _>>()?;

@@ -54,7 +54,7 @@ pub(super) fn calibrate(
         return Err(fail(format!("target rate = {} is not valid: expected a rate above 0 Hz", target.rate)));
     }
     let mut calibrator = Calibrator { target, chosen: Vec::new() };
-    let images = Activity::Constant(images.shallow_clone());
+    let images = Activity::constant(images);
     forward(network, &images, None, &mut Pass { observer: Some(&mut calibrator), ..Pass::rates() })?;
     Ok(calibrator.chosen)
 }

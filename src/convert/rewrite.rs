@@ -23,7 +23,8 @@ impl Piece {
     /// What the piece at `index` reads, as a specification writes it; nothing for just the piece before.
     pub(super) fn from(pieces: &[Self], index: usize) -> Vec<EdgeSpec> {
         let inputs = &pieces[index].inputs;
-        let name = |&piece: &Option<usize>| piece.map_or(EdgeSpec::INPUT.into(), |piece| pieces[piece].name.as_str().into());
+        let name =
+            |&piece: &Option<usize>| piece.map_or(EdgeSpec::INPUT.into(), |piece| pieces[piece].name.as_str().into());
         if *inputs == [index.checked_sub(1)] { vec![] } else { inputs.iter().map(name).collect() }
     }
 }
@@ -249,7 +250,8 @@ impl<'a> Rewrite<'a> {
 
     /// Takes the layer over as `kind`, with its parameters as far as that has them; its piece.
     fn keep(&mut self, layer: &Layer, kind: LayerKind, inputs: &[Signal]) -> Option<usize> {
-        let tensors = layer.named_parameters().into_iter().map(|(name, tensor)| (name.to_string(), tensor.detach())).collect();
+        let tensors =
+            layer.named_parameters().into_iter().map(|(name, tensor)| (name.to_string(), tensor.detach())).collect();
         let inputs = inputs.iter().map(|input| input.piece).collect();
         self.push(Piece { name: layer.name().to_string(), kind, tensors, inputs })
     }

@@ -15,7 +15,8 @@ fn build(builder: Builder) -> SpikingSequential {
 
 /// Names of the pieces and what they take.
 fn pieces(rewrite: &Rewrite) -> Vec<(String, Vec<String>)> {
-    let piece = |index: usize| (rewrite.pieces[index].name.clone(), Piece::from(&rewrite.pieces, index));
+    let from = |index: usize| Piece::from(&rewrite.pieces, index).into_iter().map(|edge| edge.node).collect();
+    let piece = |index: usize| (rewrite.pieces[index].name.clone(), from(index));
     (0..rewrite.pieces.len()).map(piece).collect()
 }
 

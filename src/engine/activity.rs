@@ -12,6 +12,16 @@ pub enum Activity {
 }
 
 impl Activity {
+    /// `tensor`, `[B, S]`, at every timestep. (The memory is shared.)
+    pub fn constant(tensor: &Tensor) -> Self {
+        Self::Constant(tensor.shallow_clone())
+    }
+
+    /// `tensor`, `[T, B, S]`, over time. (The memory is shared.)
+    pub fn varying(tensor: &Tensor) -> Self {
+        Self::Varying(tensor.shallow_clone())
+    }
+
     /// The tensor, of either shape.
     pub fn tensor(&self) -> &Tensor {
         match self {

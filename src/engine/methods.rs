@@ -20,7 +20,7 @@ impl Network {
     /// If the input is not what the network takes.
     pub fn forward_training(&self, input: &Tensor, step: u64) -> Result<Tensor> {
         let training = Some(TrainingStep { number: step });
-        let input = Activity::Constant(input.shallow_clone());
+        let input = Activity::constant(input);
         let output = forward(self, &input, None, &mut Pass { training, ..Pass::rates() })?;
         Ok(output.tensor().shallow_clone())
     }
@@ -31,7 +31,7 @@ impl Network {
     /// # Errors
     /// If the input is not what the network takes.
     pub fn forward_rates(&self, input: &Tensor) -> Result<Tensor> {
-        let input = Activity::Constant(input.shallow_clone());
+        let input = Activity::constant(input);
         Ok(forward(self, &input, None, &mut Pass::rates())?.tensor().shallow_clone())
     }
 
@@ -62,7 +62,7 @@ impl Network {
     /// If input or state do not fit the network.
     pub fn step(&self, input: &Tensor, state: &mut State) -> Result<Tensor> {
         let _without_gradient = tch::no_grad_guard();
-        let input = Activity::Constant(input.shallow_clone());
+        let input = Activity::constant(input);
         let output = forward(self, &input, Some(state), &mut Pass::spikes(1))?;
         Ok(output.over_time(1)?.f_squeeze_dim(0)?)
     }
@@ -73,7 +73,7 @@ impl Network {
     /// # Errors
     /// If the input does not fit, `steps` is below 1, or a probe names something that is not there.
     pub fn simulate(&self, input: &Tensor, steps: i64, probes: &[Probe]) -> Result<Recording> {
-        Simulation { steps, probes, ..Simulation::default() }.run(self, &Activity::Constant(input.shallow_clone()))
+        Simulation { steps, probes, ..Simulation::default() }.run(self, &Activity::constant(input))
     }
 
     /// The same with an input for every timestep, `[T, B, input]`.
@@ -82,7 +82,7 @@ impl Network {
     /// As for [`simulate`](Self::simulate).
     pub fn simulate_sequence(&self, input: &Tensor, probes: &[Probe]) -> Result<Recording> {
         let steps = input.size().first().copied().unwrap_or(0);
-        Simulation { steps, probes, ..Simulation::default() }.run(self, &Activity::Varying(input.shallow_clone()))
+        Simulation { steps, probes, ..Simulation::default() }.run(self, &Activity::varying(input))
     }
 
     /// `steps` timesteps with `input`, from `state`, which is advanced in place.

@@ -23,7 +23,8 @@ use crate::native::autograd;
 ///
 /// # Errors
 /// If the model has no rate, or when shapes, kinds or devices differ.
-pub fn rate(neuron: &Neuron, input: &Tensor, gain: &Tensor, bias: &Tensor) -> Result<Tensor> {
+pub fn rate(neuron: impl Into<Neuron>, input: &Tensor, gain: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let neuron = &neuron.into();
     neuron.validate()?;
     neuron.require_rate()?;
     check_drive(neuron.name(), input, gain, bias)?;
@@ -264,7 +265,7 @@ mod tests {
         let input = Tensor::linspace(-3.0, 4.0, 12, options).reshape([2, 6]).set_requires_grad(true);
         let (gain, bias) = (Tensor::ones([6], options), Tensor::ones([6], options));
         let weights = Tensor::linspace(1.0, 2.0, 12, options).reshape([2, 6]);
-        let rates = || rate(&Lif::default().into(), &input, &gain, &bias).unwrap();
+        let rates = || rate(Lif::default(), &input, &gain, &bias).unwrap();
         let output = rates();
         let loss = (&output * &weights).sum(Kind::Float);
         let gradients = Tensor::run_backward(&[loss], &[&output, &input], false, false);

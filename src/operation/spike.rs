@@ -22,7 +22,8 @@ use crate::kernels::{self, NoiseRows, Scan, TensorNumber};
 ///
 /// # Errors
 /// When shapes, kinds or devices differ.
-pub fn spike(model: &Neuron, drive: &SpikingDrive, state: &mut [Tensor], record: &[bool]) -> Result<Spikes> {
+pub fn spike(model: impl Into<Neuron>, drive: &SpikingDrive, state: &mut [Tensor], record: &[bool]) -> Result<Spikes> {
+    let model = &model.into();
     model.validate()?;
     check(model, drive, state, record)?;
     let _without_gradient = tch::no_grad_guard();
@@ -45,7 +46,8 @@ pub fn spike(model: &Neuron, drive: &SpikingDrive, state: &mut [Tensor], record:
 ///
 /// # Errors
 /// If the model has no rate, or when shapes, kinds or devices differ.
-pub fn spike_aware(model: &Neuron, drive: &SpikingDrive, state: &mut [Tensor]) -> Result<Spikes> {
+pub fn spike_aware(model: impl Into<Neuron>, drive: &SpikingDrive, state: &mut [Tensor]) -> Result<Spikes> {
+    let model = &model.into();
     model.require_rate()?;
     let detached = [drive.input, drive.gain, drive.bias].map(Tensor::detach);
     let [input, gain, bias] = &detached;

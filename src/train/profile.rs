@@ -152,7 +152,7 @@ impl Trainer {
         optimizer.zero_grad();
         let mut pieces = Pieces { device, since: Instant::now(), cut: Vec::new() };
         let training = Some(TrainingStep { number: index });
-        let input = Activity::Constant(images.shallow_clone());
+        let input = Activity::constant(&images);
         forward(network, &input, None, &mut Pass { training, observer: Some(&mut pieces), ..Pass::rates() })?;
         let pieces = pieces.cut;
         let mut layers: Vec<[f64; 2]> = pieces.iter().map(|piece| [piece.forward, 0.0]).collect();

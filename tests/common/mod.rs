@@ -5,7 +5,8 @@
 use proptest::test_runner::Config;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
-use tch_spiking::neuron::{Neuron, SpikingDrive};
+use tch_spiking::neuron::Neuron;
+use tch_spiking::operation::{self, SpikingDrive};
 
 /// Both kinds that the fused kernels know.
 pub const KINDS: [Kind; 2] = [Kind::Float, Kind::Double];
@@ -59,19 +60,28 @@ pub struct Simulation {
 
 /// Runs `neuron` with gain 1 and bias 0, so that `current` (`[B, S]` or `[T, B, S]`) is what it integrates, from the start
 /// voltage `[B, S]`, the other state variables at 0.
-pub fn simulate(neuron: &dyn Neuron, current: &Tensor, steps: i64, dt: f64, start_voltage: &Tensor) -> Simulation {
+pub fn simulate(
+    neuron: impl Into<Neuron>,
+    current: &Tensor,
+    steps: i64,
+    dt: f64,
+    start_voltage: &Tensor,
+) -> Simulation {
+    let neuron = &neuron.into();
     let one_image = start_voltage.get(0);
-    let drive = SpikingDrive { input: current, gain: &one_image.ones_like(), bias: &one_image.zeros_like(), steps, dt };
-    let mut state: Vec<_> = neuron.state_names().iter().map(|_| start_voltage.zeros_like()).collect();
+    let (gain, bias) = (one_image.ones_like(), one_image.zeros_like());
+    let drive = SpikingDrive::new(current, &gain, &bias, steps, dt);
+    let mut state: Vec<_> = neuron.state().iter().map(|_| start_voltage.zeros_like()).collect();
     state[0] = start_voltage.copy();
-    let spikes = neuron.spike(&drive, &mut state, &vec![true; neuron.state_names().len()]).unwrap();
+    let spikes = operation::spike(neuron, &drive, &mut state, &vec![true; neuron.state().len()]).unwrap();
     Simulation { output: spikes.output, history: spikes.recorded.into_iter().flatten().collect(), state }
 }
 
 /// The rate at `current` (gain 1, bias 0) and its derivative, through autograd.
-pub fn rate_and_derivative(neuron: &dyn Neuron, current: &Tensor) -> (Tensor, Tensor) {
+pub fn rate_and_derivative(neuron: impl Into<Neuron>, current: &Tensor) -> (Tensor, Tensor) {
+    let neuron = &neuron.into();
     let input = current.detach().copy().unsqueeze(0).set_requires_grad(true);
-    let rate = neuron.rate(&input, &current.ones_like(), &current.zeros_like()).unwrap();
+    let rate = operation::rate(neuron, &input, &current.ones_like(), &current.zeros_like()).unwrap();
     rate.sum(rate.kind()).backward();
     (rate.detach().squeeze_dim(0), input.grad().squeeze_dim(0))
 }

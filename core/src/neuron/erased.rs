@@ -193,6 +193,12 @@ impl<M: NeuronModel> From<M> for Neuron {
     }
 }
 
+impl From<&Neuron> for Neuron {
+    fn from(neuron: &Neuron) -> Self {
+        neuron.clone()
+    }
+}
+
 impl<M: NeuronModel> Erased for M {
     fn name(&self) -> &'static str {
         M::NAME
