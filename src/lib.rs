@@ -11,7 +11,7 @@
 //! let net = SpikingSequential::new(&vs.root(), &NetworkSpec::reference(), 0)?;
 //! let images = Tensor::rand([2, 1, 28, 28], (Kind::Float, Device::Cpu)) * 255.0;
 //!
-//! let rates = net.forward_training(&images)?; // [2, 10], differentiable
+//! let rates = net.forward_training(&images, 0)?; // [2, 10], differentiable
 //! let spikes = net.simulate(&images, 30, &[])?; // 30 timesteps of 1 ms
 //! assert_eq!(spikes.output.size(), [30, 2, 10]);
 //! # Ok::<(), tch_spiking::Error>(())

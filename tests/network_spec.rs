@@ -149,7 +149,7 @@ fn mistakes_are_explained() {
         ("type = \"relu\", slope = 3", vec!["relu takes no parameters"]),
         ("type = \"leaky_relu\", slope = 3", vec!["leaky_relu: unknown field `slope`", "negative_slope"]),
         ("type = \"batch_norm\", eps = \"small\"", vec!["batch_norm: invalid type"]),
-        ("type = \"flatten\", name = 3", vec!["name = 3: expected a text"]),
+        ("type = \"flatten\", name = 3", vec!["name = 3: expected a string"]),
     ] {
         let error = layer(text);
         assert!(words.iter().all(|word| error.contains(word)), "{text}\n{error}");
@@ -157,7 +157,7 @@ fn mistakes_are_explained() {
     let voltage =
         |voltage: &str| from_toml(&format!("input = [1]\ninitial_voltage = {voltage}\nlayers = []")).unwrap_err();
     for wrong in ["1.5", "\"one\"", "nan", "[0, 1]"] {
-        assert!(voltage(wrong).contains("expected \"uniform\", \"zero\" or a number up to 1"), "{wrong}");
+        assert!(voltage(wrong).contains("expected \"uniform\", \"zero\" or a finite number up to 1"), "{wrong}");
     }
     assert!(from_toml("input = [1]\nlayer = []").unwrap_err().contains("unknown field `layer`"));
 }

@@ -169,7 +169,7 @@ fn states_of_others_are_errors() {
     let net = build(conv_net(), Kind::Float);
     let error = |state: &mut _| net.step(&images(2, Kind::Float), state).unwrap_err().to_string();
     assert!(
-        error(&mut net.zero_state(3).unwrap()).contains("it is of 3 images, the input of 2; make one with zero_state")
+        error(&mut net.zero_state(3).unwrap()).contains("it is of 3 samples, the input of 2; make one with zero_state")
     );
     for other in varied_nets()[1..].iter().cloned().chain([Builder::new([6])
         .linear(2)

@@ -39,9 +39,9 @@ impl Network {
         Self::build(path, spec, seed, Filling::Declared)
     }
 
-    /// The same with all parameters at 0, to be overwritten.
-    pub(crate) fn zeroed(path: &Path, spec: &NetworkSpec, seed: u64) -> Result<Self> {
-        Self::build(path, spec, seed, Filling::Zeros)
+    /// The same without random weights, which are about to be overwritten.
+    pub(crate) fn undrawn(path: &Path, spec: &NetworkSpec, seed: u64) -> Result<Self> {
+        Self::build(path, spec, seed, Filling::Undrawn)
     }
 
     fn build(path: &Path, spec: &NetworkSpec, seed: u64, filling: Filling) -> Result<Self> {

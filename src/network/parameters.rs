@@ -28,8 +28,8 @@ pub(crate) enum Parameters {
 pub(super) enum Filling {
     /// As they are declared.
     Declared,
-    /// Zeros: they are about to be overwritten.
-    Zeros,
+    /// The same, but with zeros for what would be drawn, which is about to be overwritten.
+    Undrawn,
 }
 
 /// What the parameters of a layer are made from.
@@ -98,9 +98,9 @@ impl Parameters {
 fn values(parameter: &ParameterSpec, neurons: Option<&NeuronValues>, context: &Context) -> Option<Vec<f64>> {
     let count = parameter.shape.iter().product::<i64>().unsigned_abs() as usize;
     match parameter.start {
-        _ if context.filling == Filling::Zeros => None,
         Start::Constant(0.0) => None,
         Start::Constant(value) => Some(vec![value; count]),
+        Start::Drawn { .. } if context.filling == Filling::Undrawn => None,
         Start::Drawn { initializer, fan_in, fan_out } => {
             let mut rng = streams::weights(context.seed, context.index);
             Some(initializer.sample(count, fan_in, fan_out, &mut rng))

@@ -75,7 +75,6 @@ impl Graph {
     /// Naming the first layer that does not fit, and why.
     pub fn new(spec: &NetworkSpec) -> Result<Self, NetworkError> {
         spec.validate()?;
-        elements("input", &spec.input).map_err(NetworkError::Specification)?;
         let names = spec.layer_names();
         let mut graph = Self { input: spec.input.clone(), nodes: Vec::with_capacity(names.len()) };
         let mut delayed = Vec::new();

@@ -133,7 +133,7 @@ fn network_from_as(
     if weights.values().any(|tensor: &Tensor| tensor.kind() == Kind::Double) {
         vs.set_kind(Kind::Double);
     }
-    let network = SpikingSequential::zeroed(&vs.root(), spec, seed)?;
+    let network = SpikingSequential::undrawn(&vs.root(), spec, seed)?;
     let weights = TensorFile { tensors: weights, order, metadata };
     let (weights, matching) = matching::fit(&network, weights, map).map_err(fail)?;
     load_into(&network, &weights).map_err(|error| match error {
