@@ -24,7 +24,8 @@
 //! | [`engine`] | simulation over time, probes, recordings |
 //! | [`autograd`], [`kernels`] | custom gradients; fused kernels for the processor and CUDA |
 //! | [`experiment`] | a TOML file that says all a run depends on |
-//! | [`train`], [`evaluate`] | training as rates, with checkpoints; accuracy as rates and as spikes |
+//! | [`train`], [`evaluate`] | training as rates, with checkpoints, on anything; accuracy as rates and as spikes |
+//! | [`run`] | an experiment being run, on images or a program's own data |
 //! | [`convert`] | analog networks to spiking ones |
 //! | [`data`] | MNIST, Fashion-MNIST, built-in digits |
 //! | [`report`] | pictures |
@@ -45,7 +46,9 @@ pub mod kernels;
 pub mod network;
 pub mod neuron;
 pub mod pretrained;
+mod registry;
 pub mod report;
+pub mod run;
 mod synapse;
 pub mod torchscript;
 pub mod train;

@@ -85,7 +85,7 @@ impl ConversionReport {
         let _without_gradient = tch::no_grad_guard();
         let (largest_difference, largest_output) = largest_difference(source, converted, data)?;
         let ReportOptions { steps, memory, engine, correlation_images } = options;
-        let spikes = SpikingOptions { steps, memory, engine, confidence: None };
+        let spikes = SpikingOptions { steps, memory, engine, ..SpikingOptions::default() };
         let evaluation = spiking_with(converted, data, spikes, progress)?;
         let correlations = correlations(converted, &data.first(correlation_images), options)?;
         let (usual_steps, dt) = (converted.spec().steps, converted.spec().dt);

@@ -41,7 +41,8 @@ fn load_from(
     options: &FetchOptions,
     notice: &mut dyn FnMut(&str),
 ) -> Result<Dataset, DataError> {
-    let manifest = match config.dataset {
+    let manifest = match &config.dataset {
+        DatasetName::Registered(name) => return Err(DataError::NotImages { name: name.clone() }),
         DatasetName::Digits => return draw(config, seed),
         DatasetName::Auto | DatasetName::Mnist => &MNIST,
         DatasetName::Fashion => &FASHION,

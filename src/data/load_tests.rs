@@ -54,7 +54,7 @@ fn mnist_and_fashion_never_fall_back_and_name_the_command() {
         let usual = Places { usual: vec![empty.path().to_path_buf()], ..nowhere().0 };
         let named = Places { named: vec![("--data", empty.path().to_path_buf())], ..nowhere().0 };
         for places in [usual, named] {
-            let error = try_load(&few(dataset), &places).0.unwrap_err().to_string();
+            let error = try_load(&few(dataset.clone()), &places).0.unwrap_err().to_string();
             assert!(error.contains(&format!("tch-spiking data fetch {name}")), "{error}");
             assert!(error.contains(&empty.path().display().to_string()), "{error}");
         }

@@ -8,51 +8,13 @@ use std::collections::BTreeMap;
 
 use tch::{Kind, TchError, Tensor};
 
-use super::{Input, Probe, Quantity, Recording};
+use super::{Activity, Input, Probe, Quantity, Recording};
 use crate::error::Result;
 use crate::network::{Layer, LayerKind, NetworkError, Parameters, SpikingSequential, State};
 use crate::neuron::{Neuron, SpikingDrive};
 
 /// Timesteps up to which adding up spikes in single precision, one after the other, cannot be off by half a spike.
 const MOST_IN_SINGLE: i64 = 1000;
-
-/// What one layer hands to the next.
-enum Activity {
-    /// `[B, S]` at every timestep.
-    Constant(Tensor),
-    /// `[T, B, S]`.
-    Varying(Tensor),
-}
-
-impl Activity {
-    fn tensor(&self) -> &Tensor {
-        match self {
-            Self::Constant(tensor) | Self::Varying(tensor) => tensor,
-        }
-    }
-
-    /// Applies an operation on batches, time folded into the batch.
-    fn map(&self, operation: impl FnOnce(&Tensor) -> Result<Tensor, TchError>) -> Result<Self, TchError> {
-        match self {
-            Self::Constant(tensor) => Ok(Self::Constant(operation(tensor)?)),
-            Self::Varying(tensor) => {
-                let size = tensor.size();
-                let result = operation(&tensor.f_flatten(0, 1)?)?;
-                let shape = [&size[..2], &result.size()[1..]].concat();
-                // Unflatten rather than reshape: it never copies, whatever the memory layout.
-                Ok(Self::Varying(result.f_unflatten(0, &shape[..2])?))
-            }
-        }
-    }
-
-    /// The value at each of `steps` timesteps, `[T, B, S]`.
-    fn over_time(&self, steps: i64) -> Result<Tensor, TchError> {
-        match self {
-            Self::Constant(tensor) => tensor.f_expand([&[steps], tensor.size().as_slice()].concat(), false),
-            Self::Varying(tensor) => Ok(tensor.shallow_clone()),
-        }
-    }
-}
 
 /// Runs `steps` timesteps from `state`, which is moved on.
 pub(crate) fn run(

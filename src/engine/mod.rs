@@ -2,16 +2,19 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `activity.rs` | what flows between the layers ([`Activity`]) |
 //! | `probe.rs` | what can be recorded ([`Probe`]) and the result ([`Recording`]) |
 //! | `dense.rs` | the engine on libtorch, any device: layer by layer, with time folded into the batch |
 //! | `event/` | the engine for sparse spikes on the CPU: one image at a time, arithmetic only where there are spikes |
 //! | `simulation.rs` | a whole simulation in pieces that fit into memory ([`Simulation`]) |
 
+mod activity;
 pub(crate) mod dense;
 pub(crate) mod event;
 mod probe;
 mod simulation;
 
+pub use activity::Activity;
 pub use event::{EventError, EventNetwork, Response};
 pub use probe::{Probe, Quantity, Recording};
 pub use simulation::Simulation;
@@ -37,6 +40,15 @@ pub enum Input<'a> {
     Constant(&'a Tensor),
     /// `[T, B, input]`.
     Sequence(&'a Tensor),
+}
+
+impl<'a> From<&'a Activity> for Input<'a> {
+    fn from(activity: &'a Activity) -> Self {
+        match activity {
+            Activity::Constant(tensor) => Self::Constant(tensor),
+            Activity::Varying(tensor) => Self::Sequence(tensor),
+        }
+    }
 }
 
 impl Input<'_> {

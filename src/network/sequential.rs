@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 use super::layer::{Context, Parameters};
 use super::shape::show;
 use super::{Layer, LayerKind, NetworkError, NetworkSpec, State, streams};
-use crate::engine::{self, EventNetwork, Input, Probe, Recording, Simulation};
+use crate::engine::{self, Activity, EventNetwork, Input, Probe, Recording, Simulation};
 use crate::error::Result;
 use crate::kernels::Number;
 
@@ -18,6 +18,7 @@ use crate::kernels::Number;
 /// |---|---|
 /// | [`forward_training`](Self::forward_training) | rates, with dropout and the statistics of the batch; differentiable |
 /// | [`forward_rates`](Self::forward_rates) | rates, without dropout, with running statistics |
+/// | [`rates_activity`](Self::rates_activity) | either, also over a sequence |
 /// | [`simulate`](Self::simulate) | spikes, `T` timesteps from a fresh state, what is probed recorded |
 /// | [`step`](Self::step) | spikes, one timestep, for input that streams in |
 ///
@@ -132,12 +133,40 @@ impl SpikingSequential {
     }
 
     fn rates(&self, input: &Tensor, dropout_step: Option<u64>) -> Result<Tensor> {
-        let mut activity = input.shallow_clone();
+        Ok(self.rates_activity(&Activity::Constant(input.shallow_clone()), dropout_step)?.into_tensor())
+    }
+
+    /// Rates of a constant or varying input: what [`forward_training`](Self::forward_training) computes if this is a training
+    /// step, whose number its dropout is drawn from, and [`forward_rates`](Self::forward_rates) without one. Differentiable.
+    ///
+    /// Over a sequence, `[T, B, input]` to `[T, B, output]`, the neurons have at every timestep the rate of that timestep's
+    /// current, and synapses filter over time from a zero state. (Dropout draws anew for every timestep, and the statistics of
+    /// a batch normalisation are those of all timesteps.)
+    ///
+    /// # Errors
+    /// If the input is not what the network takes.
+    pub fn rates_activity(&self, input: &Activity, dropout_step: Option<u64>) -> Result<Activity> {
         self.check_rates_input(input)?;
+        let mut activity = input.shallow_clone();
         for index in 0..self.layers.len() {
-            activity = self.layer_rates(index, &activity, dropout_step)?;
+            activity = self.layer_activity(index, &activity, dropout_step)?;
         }
-        Ok(activity.f_to_kind(self.kind())?)
+        Ok(activity.to_kind(self.kind())?)
+    }
+
+    /// The rates of one layer, over time where its input varies.
+    pub(crate) fn layer_activity(&self, index: usize, input: &Activity, dropout_step: Option<u64>) -> Result<Activity> {
+        match (self.layers[index].kind(), input) {
+            (LayerKind::Synapse(synapse), Activity::Varying(sequence)) => {
+                // In the kind of the parameters: `1 - dt / tau` has more bits than a shorter one keeps.
+                let sequence = sequence.f_to_kind(self.kind())?;
+                let rest = sequence.f_select(0, 0)?.f_zeros_like()?.f_detach()?;
+                let mut state: Vec<Tensor> = (0..synapse.state_len()).map(|_| rest.shallow_clone()).collect();
+                let filtered = synapse.filter(&sequence, self.spec.dt, &mut state)?;
+                Ok(Activity::Varying(filtered.f_to_kind(input.kind())?))
+            }
+            _ => input.map(|batch| self.layer_rates(index, batch, dropout_step)),
+        }
     }
 
     /// The rates of one layer.
@@ -147,11 +176,12 @@ impl SpikingSequential {
     }
 
     /// As for simulations, but in mixed precision the images may be of a shorter kind.
-    fn check_rates_input(&self, input: &Tensor) -> Result<(), NetworkError> {
-        match (input.kind(), self.kind()) {
-            (Kind::BFloat16, Kind::Float) => self.check_input_of_kind(input, 1, Kind::BFloat16),
-            _ => self.check_input(input, 1),
-        }
+    fn check_rates_input(&self, input: &Activity) -> Result<(), NetworkError> {
+        let kind = match (input.kind(), self.kind()) {
+            (Kind::BFloat16, Kind::Float) => Kind::BFloat16,
+            (_, own) => own,
+        };
+        self.check_input_of_kind(input.tensor(), input.leading(), kind)
     }
 
     /// The first layer whose rates hold a NaN or an infinity for this input, if any.
@@ -159,12 +189,17 @@ impl SpikingSequential {
     /// # Errors
     /// If the input is not what the network takes.
     pub fn first_non_finite_layer(&self, input: &Tensor) -> Result<Option<&Layer>> {
+        self.first_non_finite(&Activity::Constant(input.shallow_clone()))
+    }
+
+    /// The same for an input that may vary.
+    pub(crate) fn first_non_finite(&self, input: &Activity) -> Result<Option<&Layer>> {
         let _without_gradient = tch::no_grad_guard();
         self.check_rates_input(input)?;
         let mut activity = input.shallow_clone();
         for (index, layer) in self.layers.iter().enumerate() {
-            activity = self.layer_rates(index, &activity, None)?;
-            if activity.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+            activity = self.layer_activity(index, &activity, None)?;
+            if activity.tensor().f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
                 return Ok(Some(layer));
             }
         }

@@ -137,6 +137,12 @@ impl Optimizer {
         }
     }
 
+    /// The gradients of the parameters that have one, in the order of the parameters; the very tensors that
+    /// [`step`](Self::step) uses.
+    pub fn gradients(&self) -> Vec<Tensor> {
+        self.parameters.iter().map(|(_, parameter)| parameter.grad()).filter(Tensor::defined).collect()
+    }
+
     /// One step along the parameters' gradients; those without one stay.
     ///
     /// # Errors

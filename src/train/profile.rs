@@ -5,10 +5,10 @@ use std::time::Instant;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
-use super::batches::Order;
-use super::trainer::cross_entropy;
+use super::order::Order;
 use super::{Optimizer, Trainer};
 use crate::autograd;
+use crate::engine::Activity;
 use crate::error::Result;
 use crate::network::LayerKind;
 
@@ -18,7 +18,7 @@ const WARM_UP: usize = 5;
 /// Where the time of a training step goes. All times are medians over steps (ms).
 #[derive(Clone, Debug, Serialize)]
 pub struct Profile {
-    /// Images in a step.
+    /// Samples in a step.
     pub batch_size: i64,
     /// Steps measured.
     pub steps: usize,
@@ -26,7 +26,7 @@ pub struct Profile {
     pub data: f64,
     /// The layers in order.
     pub layers: Vec<LayerTime>,
-    /// Cross-entropy, forward and backward.
+    /// The objective, forward and backward.
     pub loss: f64,
     /// The optimiser's step.
     pub optimizer: f64,
@@ -62,8 +62,8 @@ struct Times {
 
 /// What a layer was given and what it made of it, cut out of the graph of the whole network.
 struct Piece {
-    input: Tensor,
-    output: Tensor,
+    input: Activity,
+    output: Activity,
 }
 
 impl Trainer {
@@ -73,11 +73,10 @@ impl Trainer {
     /// # Errors
     /// If memory runs out.
     pub fn profile(&self, steps: usize) -> Result<Profile> {
-        let training = &self.experiment.training;
-        training.precision.set_up();
+        self.config.precision.set_up();
         let network = &self.network;
-        let mut optimizer = Optimizer::new(training.optimizer, network.named_parameters())?;
-        let order = Order::new(self.training.len(), training.batch_size, self.experiment.seed, 0, network.device())?;
+        let mut optimizer = Optimizer::new(self.config.optimizer, network.named_parameters())?;
+        let order = self.order(0);
         let buffers = network.named_parameters().into_iter().filter(|(_, tensor)| !tensor.requires_grad());
         let buffers: Vec<(Tensor, Tensor)> = buffers.map(|(_, tensor)| (tensor.copy(), tensor)).collect();
         let mut times = Vec::new();
@@ -100,41 +99,42 @@ impl Trainer {
     }
 
     fn whole_step(&self, order: &Order, index: u64, optimizer: &mut Optimizer) -> Result<()> {
-        let (images, labels) = order.batch(&self.training, index, self.input_kind())?;
+        let batch = self.batch(order.rows(index))?;
         optimizer.zero_grad();
-        self.network.set_training_step(index);
-        cross_entropy(&self.network.forward_training(&images)?, &labels)?.f_backward()?;
+        let output = self.network.rates_activity(&batch.input, Some(index))?;
+        self.objective.loss(&output, &batch.target)?.f_backward()?;
         optimizer.step(0.0)
     }
 
     fn profile_step(&self, order: &Order, index: u64, optimizer: &mut Optimizer) -> Result<Times> {
         let (network, device) = (&self.network, self.network.device());
-        let (batch, data) = timed(device, || Ok(order.batch(&self.training, index, self.input_kind())?))?;
-        let (images, labels) = batch;
+        let (batch, data) = timed(device, || self.batch(order.rows(index)))?;
         optimizer.zero_grad();
         let mut layers = Vec::new();
         let mut pieces: Vec<Piece> = Vec::new();
         for position in 0..network.layers().len() {
             let input = match pieces.last() {
-                None => images.shallow_clone(),
-                Some(Piece { output, .. }) => output.detach().set_requires_grad(output.requires_grad()),
+                None => batch.input.shallow_clone(),
+                Some(Piece { output, .. }) => output.detached()?,
             };
-            let (output, seconds) = timed(device, || network.layer_rates(position, &input, Some(index)))?;
+            let (output, seconds) = timed(device, || network.layer_activity(position, &input, Some(index)))?;
             layers.push([seconds, 0.0]);
             pieces.push(Piece { input, output });
         }
-        let last = pieces.last().map_or(&images, |piece| &piece.output);
-        let logits = last.detach().set_requires_grad(last.requires_grad());
-        let ((), loss) =
-            timed(device, || Ok(cross_entropy(&logits.f_to_kind(network.kind())?, &labels)?.f_backward()?))?;
-        let mut gradient = logits.grad();
+        let last = pieces.last().map_or(&batch.input, |piece| &piece.output);
+        let output = last.detached()?;
+        let ((), loss) = timed(device, || {
+            let loss = self.objective.loss(&output.to_kind(network.kind())?, &batch.target)?;
+            Ok(loss.f_backward()?)
+        })?;
+        let mut gradient = output.tensor().grad();
         for (Piece { input, output }, [_, backward]) in pieces.into_iter().zip(&mut layers).rev() {
-            if !output.requires_grad() {
+            if !output.tensor().requires_grad() {
                 break;
             }
-            let seed = seed(&output, gradient)?;
+            let seed = seed(output.tensor(), gradient)?;
             *backward = timed(device, || Ok(seed.f_backward()?))?.1;
-            gradient = input.grad();
+            gradient = input.tensor().grad();
         }
         let ((), optimizer) = timed(device, || optimizer.step(0.0))?;
         Ok(Times { data, layers, loss, optimizer })
@@ -155,7 +155,7 @@ impl Trainer {
         };
         let sum = data + loss + optimizer + spent(false);
         Profile {
-            batch_size: self.training.len().min(self.experiment.training.batch_size as i64),
+            batch_size: self.training.len().min(self.config.batch_size as i64),
             steps: times.len(),
             affine_share: spent(true) / sum,
             data,
