@@ -85,6 +85,15 @@ pub enum Target {
     Sequence(Tensor),
 }
 
+impl Target {
+    /// The tensor, whatever it means.
+    pub fn tensor(&self) -> &Tensor {
+        match self {
+            Self::Classes(tensor) | Self::Values(tensor) | Self::Sequence(tensor) => tensor,
+        }
+    }
+}
+
 impl Batch {
     /// Checks that shapes and kinds fit `network`, and classes its outputs.
     fn check(&self, network: &SpikingSequential) -> Result<()> {

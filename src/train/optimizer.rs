@@ -68,6 +68,11 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
+    /// Adam with its usual parameters, without weight decay.
+    pub fn adam() -> Self {
+        Self::Adam { beta1: beta1(), beta2: beta2(), epsilon: epsilon(), weight_decay: 0.0 }
+    }
+
     /// The names of the tensors that it keeps for each parameter.
     fn slots(self) -> &'static [&'static str] {
         match self {
