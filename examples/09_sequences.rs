@@ -1,7 +1,7 @@
 //! Regression on sequences: a network learns to give back a signal 40 ms later.
 //!
-//! Neurons as rates have no memory; that of the network is its readout, an alpha synapse, which delays slow signals by twice
-//! its time constant. Training goes through the filter: the loss compares the output with the delayed signal at every timestep.
+//! Rates have no memory; that of the network is its readout, an alpha synapse, which delays slow signals by twice its time
+//! constant. Training goes through the filter: the loss compares output and delayed signal at every timestep.
 //!
 //! `cargo run --release --example 09_sequences [folder]` prints errors and writes a picture.
 
@@ -28,9 +28,8 @@ struct Delayed(Tensor); // [T, N, 1]
 
 impl Delayed {
     fn new(count: i64, phase: f64) -> Self {
-        let options = (Kind::Double, Device::Cpu);
-        let time = Tensor::arange(STEPS, options).view([-1, 1]) * 0.001;
-        let number = Tensor::arange(count, options) + phase;
+        let count_to = |end: i64| Tensor::arange(end, (Kind::Double, Device::Cpu));
+        let (time, number) = (count_to(STEPS).view([-1, 1]) * 0.001, count_to(count) + phase);
         let wave = |hertz: f64, shift: f64| (&time * (hertz * std::f64::consts::TAU) + &number * shift).sin();
         let rise = (&time * 20.0).tanh().square();
         let signals = (wave(1.0, 0.7) + wave(1.7, 1.9) + wave(2.5, 3.1)) * 0.4 * rise;
@@ -78,12 +77,9 @@ fn main() -> anyhow::Result<()> {
         let values = Vec::<f64>::try_from(values.f_flatten(0, -1)?.f_to_kind(Kind::Double)?)?;
         Ok(Series::line(name, (1..).map(f64::from).zip(values)))
     };
-    let series = vec![
-        line("signal", input.tensor())?,
-        line("40 ms later", target.tensor())?,
-        line("rates", as_rates.tensor())?,
-        line("spikes", &as_spikes)?,
-    ];
+    let wanted = [line("signal", input.tensor())?, line("40 ms later", target.tensor())?];
+    let learned = [line("rates", as_rates.tensor())?, line("spikes", &as_spikes)?];
+    let series = wanted.into_iter().chain(learned).collect();
     let (title, x_label, y_label) = ("A signal, 40 ms later".into(), "time (ms)".into(), "value".into());
     common::save(&chart(&Chart { title, x_label, y_label, series, ..Chart::default() }), "sequences")
 }

@@ -106,3 +106,23 @@ impl fmt::Display for Source {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_source_is_read_as_it_was_written() {
+        for source in [
+            Source::Mnist { folder: "some where".into() },
+            Source::Fashion { folder: "f".into() },
+            Source::Digits { seed: u64::MAX },
+            Source::Registered { name: "my-set".into() },
+        ] {
+            let text = serde_json::to_string(&source).unwrap();
+            assert_eq!(serde_json::from_str::<Source>(&text).unwrap(), source, "{text}");
+        }
+        let written = serde_json::to_string(&Source::Mnist { folder: "f".into() }).unwrap();
+        assert_eq!(written, r#"{"name":"mnist","folder":"f"}"#);
+    }
+}

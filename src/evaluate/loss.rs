@@ -10,7 +10,8 @@ use crate::train::Objective;
 
 /// The mean loss of `samples` with the network as spikes, without gradients; `NaN` of no samples.
 ///
-/// How they are simulated is that of [`SpikingOptions`](super::SpikingOptions). The objective sees the output over time,
+/// How they are simulated is that of [`SpikingOptions`](super::SpikingOptions), but to the last step whatever the confidence. The
+/// objective sees the output over time,
 /// `[T, B, output]`.
 ///
 /// # Errors
