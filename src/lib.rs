@@ -31,6 +31,15 @@
 //! | [`torchscript`] | networks as files that PyTorch runs |
 //! | [`pretrained`] | networks that come trained |
 //! | [`weights`] | weights files: tensors by name, and networks that describe themselves |
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `cli` | the command line, `clap::ValueEnum` of what it names, and the features below |
+//! | `figures` | [`report`], and the pictures of a run, of a conversion and of data |
+//! | `datasets` | the download of data sets; without it they are read from where they are |
+//!
+//! All are on by default: a program that embeds the library sets `default-features = false`. The version of [`tch`] that
+//! belongs to it is `tch_spiking::tch`.
 
 pub mod atomic_file;
 pub mod convert;
@@ -45,6 +54,7 @@ mod native;
 pub mod network;
 pub mod neuron;
 pub mod pretrained;
+#[cfg(feature = "figures")]
 pub mod report;
 pub mod run;
 mod synapse;
@@ -58,6 +68,7 @@ pub use native::autograd;
 pub use network::{NetworkSpec, SpikingSequential};
 pub use run::{Experiment, experiment};
 pub use synapse::Synapse;
+pub use tch;
 
 /// The README's Rust code runs as a doctest.
 #[cfg(doctest)]

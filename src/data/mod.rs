@@ -5,9 +5,11 @@
 //! [`idx`] checks them against a [`Manifest`], [`mnist`] parses them, and [`digits`] draws.
 
 mod config;
+#[cfg(feature = "figures")]
 mod contact_sheet;
 pub mod digits;
 mod error;
+#[cfg(feature = "datasets")]
 pub mod fetch;
 pub mod idx;
 mod load;
@@ -19,8 +21,10 @@ mod source;
 use std::ops::Range;
 
 pub use config::{DataConfig, DatasetName};
+#[cfg(feature = "figures")]
 pub use contact_sheet::contact_sheet;
 pub use error::{Damage, DataError};
+#[cfg(feature = "datasets")]
 pub use fetch::{FetchOptions, fetch};
 pub use load::load;
 pub use manifest::{FASHION, FileSpec, MNIST, Manifest};

@@ -11,6 +11,7 @@ use crate::atomic_file::write_atomically;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::formats::weights::{self, OPTIMIZER_PREFIX, Provenance};
+#[cfg(feature = "figures")]
 use crate::report::{CurvePoint, learning_curve};
 use crate::train::{EpochMetrics, Position, TrainError, Trainer};
 
@@ -18,6 +19,7 @@ const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
 const LAST: &str = "last.safetensors";
 const BEST: &str = "best.safetensors";
+#[cfg(feature = "figures")]
 const CURVE: [&str; 2] = ["learning_curve.png", "learning_curve.svg"];
 const WEIGHTS: &str = "weights.safetensors";
 const SUMMARY: &str = "summary.json";
@@ -32,7 +34,7 @@ const POSITION: &str = "position";
 /// | `metrics.jsonl` | an object an epoch |
 /// | `last.safetensors` | the newest checkpoint: weights, optimiser state, position |
 /// | `best.safetensors` | the weights of the epoch with the best validation accuracy |
-/// | `learning_curve.png`, `.svg` | the picture of `metrics.jsonl` |
+/// | `learning_curve.png`, `.svg` | the picture of `metrics.jsonl` (feature `figures`) |
 /// | `weights.safetensors` | the weights after the last epoch, with their test accuracy, once the run is done |
 /// | `summary.json` | the result, once the run is done |
 #[derive(Clone, Debug)]
@@ -204,6 +206,13 @@ impl RunFolder {
         write_atomically(self.file(METRICS), |file| {
             history.iter().try_for_each(|metrics| writeln!(file, "{}", serde_json::to_string(metrics)?))
         })?;
+        #[cfg(feature = "figures")]
+        self.save_curve(trainer)?;
+        Ok(())
+    }
+
+    #[cfg(feature = "figures")]
+    fn save_curve(&self, trainer: &Trainer) -> Result<()> {
         let point = |metrics: &EpochMetrics| CurvePoint {
             epoch: metrics.epoch as f64,
             loss: metrics.loss,
@@ -211,7 +220,7 @@ impl RunFolder {
             validation_accuracy: metrics.validation_accuracy,
             spiking_accuracy: metrics.spiking_accuracy,
         };
-        let points: Vec<CurvePoint> = history.iter().map(point).collect();
+        let points: Vec<CurvePoint> = trainer.position().history.iter().map(point).collect();
         let curve = learning_curve(&format!("Learning curve: {}", trainer.source().name()), &points);
         CURVE.iter().try_for_each(|file| curve.save(self.file(file)))
     }
