@@ -1,11 +1,16 @@
-//! Compiles the C++ half of the autograd node and tells the linker where libtorch is.
+//! Compiles the C++ of `src/native/` and tells the linker where libtorch is.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+const CPP: [&str; 4] =
+    ["src/native/accelerator.cpp", "src/native/allocator.cpp", "src/native/autograd.cpp", "src/native/parallel.cpp"];
+
 fn main() {
-    println!("cargo:rerun-if-changed=src/autograd/node.cpp");
+    for file in CPP {
+        println!("cargo:rerun-if-changed={file}");
+    }
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=DOCS_RS");
     if env::var_os("DOCS_RS").is_some() {
@@ -30,8 +35,8 @@ fn main() {
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
-        .file("src/autograd/node.cpp")
-        .compile("tch_spiking_node");
+        .files(CPP)
+        .compile("tch_spiking_native");
     println!("cargo:rustc-link-search=native={}", lib.display());
     for name in ["torch_cpu", "c10"] {
         println!("cargo:rustc-link-lib=dylib={name}");

@@ -35,6 +35,7 @@ pub enum Error {
     #[error(transparent)]
     Event(#[from] crate::engine::EventError),
     /// A picture cannot be drawn or read.
+    #[cfg(feature = "figures")]
     #[error(transparent)]
     Report(#[from] crate::report::ReportError),
     /// An experiment cannot be understood.
@@ -48,13 +49,13 @@ pub enum Error {
     Convert(#[from] crate::convert::ConvertError),
     /// A network cannot be written as TorchScript.
     #[error(transparent)]
-    TorchScript(#[from] crate::torchscript::TorchScriptError),
+    TorchScript(#[from] crate::formats::torchscript::TorchScriptError),
     /// Training cannot start or go on.
     #[error(transparent)]
     Train(#[from] crate::train::TrainError),
     /// A weights file cannot be used, or does not fit the network.
     #[error(transparent)]
-    Weights(#[from] crate::weights::WeightsError),
+    Weights(#[from] crate::formats::weights::WeightsError),
     /// libtorch refused an operation.
     #[error("libtorch: {}", first_line(.0))]
     Torch(#[from] tch::TchError),

@@ -23,43 +23,53 @@
 //! | [`network`] | [`SpikingSequential`], its builder, specification and state |
 //! | [`engine`] | simulation over time, probes, recordings |
 //! | [`autograd`], [`kernels`] | custom gradients; fused kernels for the processor and CUDA |
-//! | [`experiment`] | a TOML file that says all a run depends on |
 //! | [`train`], [`evaluate`] | training as rates, with checkpoints, on anything; accuracy as rates and as spikes |
-//! | [`run`] | an experiment being run, on images or a program's own data |
 //! | [`convert`] | analog networks to spiking ones |
+//! | [`run`] | the experiment file that says all a run depends on, the run itself, and the folder that it leaves behind |
 //! | [`data`] | MNIST, Fashion-MNIST, built-in digits |
 //! | [`report`] | pictures |
 //! | [`torchscript`] | networks as files that PyTorch runs |
 //! | [`pretrained`] | networks that come trained |
 //! | [`weights`] | weights files: tensors by name, and networks that describe themselves |
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `cli` | the command line, `clap::ValueEnum` of what it names, and the features below |
+//! | `figures` | [`report`], and the pictures of a run, of a conversion and of data |
+//! | `datasets` | the download of data sets; without it they are read from where they are |
+//!
+//! All are on by default: a program that embeds the library sets `default-features = false`. The version of [`tch`] that
+//! belongs to it is `tch_spiking::tch`.
 
 pub mod atomic_file;
-pub mod autograd;
 pub mod convert;
 pub mod data;
 pub mod device;
 pub mod engine;
 pub mod error;
 pub mod evaluate;
-pub mod experiment;
+mod formats;
 pub mod kernels;
+mod native;
 pub mod network;
 pub mod neuron;
 pub mod pretrained;
 mod registry;
+#[cfg(feature = "figures")]
 pub mod report;
 pub mod run;
 mod synapse;
-pub mod torchscript;
 pub mod train;
-pub mod weights;
 
 pub use atomic_file::write_atomically;
 pub use device::{DeviceChoice, DeviceError};
 pub use error::{Error, Result};
-pub use experiment::Experiment;
+pub use formats::{torchscript, weights};
+pub use native::autograd;
 pub use network::{NetworkSpec, SpikingSequential};
+pub use run::{Experiment, experiment};
 pub use synapse::Synapse;
+pub use tch;
 
 /// The README's Rust code runs as a doctest.
 #[cfg(doctest)]

@@ -13,10 +13,10 @@ use tch_spiking::engine::Activity;
 use tch_spiking::evaluate::{SpikingOptions, rate_accuracy, spiking_loss};
 use tch_spiking::network::{Builder, Distribution, NeuronSpec};
 use tch_spiking::neuron::Lif;
-use tch_spiking::run::Run;
+use tch_spiking::run::{Run, RunFolder};
 use tch_spiking::train::{
     CrossEntropy, EpochMetrics, Evaluated, Evaluation, GradientSync, MeanSquaredError, Objective, Observer,
-    OptimizerConfig, Outcome, Progress, RunFolder, Trainer, TrainingConfig, register_objective,
+    OptimizerConfig, Outcome, Progress, Trainer, TrainingConfig, register_objective,
 };
 use tch_spiking::{Experiment, Result, SpikingSequential, Synapse};
 

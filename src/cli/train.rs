@@ -11,8 +11,8 @@ use tch::Device;
 use tch_spiking::Experiment;
 use tch_spiking::data::DatasetName;
 use tch_spiking::device;
-use tch_spiking::run::Run;
-use tch_spiking::train::{LayerTime, Outcome, Precision, Profile, RunFolder};
+use tch_spiking::run::{Run, RunFolder};
+use tch_spiking::train::{LayerTime, Outcome, Precision, Profile};
 use tch_spiking::weights::{load_into, load_network};
 
 use super::chosen::load_as;

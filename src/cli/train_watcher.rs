@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
-use tch_spiking::train::{EpochMetrics, Observer, Progress, RunFolder, Trainer};
+use tch_spiking::run::RunFolder;
+use tch_spiking::train::{EpochMetrics, Observer, Progress, Trainer};
 
 use super::Console;
 use super::train::percent;

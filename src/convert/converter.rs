@@ -8,8 +8,8 @@ use tch::nn::VarStore;
 use super::rewrite::Rewrite;
 use super::{Calibration, CalibrationTarget, ConvertError, Swap, calibrate};
 use crate::error::Result;
+use crate::formats::weights::load_into;
 use crate::network::{Layer, LayerKind, LayerSpec, NetworkSpec, SpikingSequential};
-use crate::weights::load_into;
 
 /// Turns a trained network of analog activations into one of neurons, which runs as rates and as spikes.
 ///

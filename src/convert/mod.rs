@@ -7,10 +7,13 @@
 //! | `rewrite.rs`, `fold.rs` | layer by layer to the new network; batch normalisation into the weights before it |
 //! | `calibrate.rs` | firing rate scales from training images |
 //! | `report.rs`, `verdict.rs` | how good it is over time, and what limits it ([`ConversionReport`]) |
+//! | `figure.rs` | the picture of it |
 
 mod calibrate;
 mod converter;
 mod error;
+#[cfg(feature = "figures")]
+mod figure;
 mod fold;
 mod report;
 mod rewrite;

@@ -9,7 +9,8 @@ use super::registry;
 use crate::registry::unknown;
 
 /// Which data set to use.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(try_from = "String", into = "String")]
 pub enum DatasetName {
     /// MNIST if it is found or can be fetched, else the built-in digits.
@@ -22,7 +23,7 @@ pub enum DatasetName {
     /// The built-in digits: drawn from the seed, no file needed.
     Digits,
     /// One that the program brings: see [`register`](super::register).
-    #[value(skip)]
+    #[cfg_attr(feature = "cli", value(skip))]
     Registered(String),
 }
 

@@ -79,6 +79,9 @@ pub enum DataError {
         /// Each address that was tried, and what came of it.
         causes: Vec<(String, String)>,
     },
+    /// Nothing can be downloaded.
+    #[error("this program was built without the feature `datasets` of tch-spiking, which downloads")]
+    CannotFetch,
     /// The machine has no cache folder to fetch into.
     #[error("this user has no cache folder (no home?): say where the files shall go with --to")]
     NoCacheFolder,

@@ -8,9 +8,11 @@
 //! [`register`] makes it a name for experiment files.
 
 mod config;
+#[cfg(feature = "figures")]
 mod contact_sheet;
 pub mod digits;
 mod error;
+#[cfg(feature = "datasets")]
 pub mod fetch;
 pub mod idx;
 mod labelled;
@@ -26,8 +28,10 @@ mod splits;
 use std::ops::Range;
 
 pub use config::{DataConfig, DatasetName};
+#[cfg(feature = "figures")]
 pub use contact_sheet::contact_sheet;
 pub use error::{Damage, DataError};
+#[cfg(feature = "datasets")]
 pub use fetch::{FetchOptions, fetch};
 pub use labelled::{Labelled, labelled};
 pub use load::load;

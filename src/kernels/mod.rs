@@ -8,8 +8,7 @@
 //! | `event.rs` | neurons in small blocks, for the event engine |
 //! | `simd.rs` | picks the widest vector instructions of this CPU at run time |
 //! | `element.rs` | the numbers that kernels read and write |
-//! | `memory.rs` | keeps freed memory from step to step |
-//! | `threads.rs` | splits work over libtorch's own threads |
+//! | `threads.rs` | memory that several threads write, each its own part |
 //!
 //! A kernel sees a layer's current as `[rows, neurons]` in memory order: a row is one image (or one timestep of one image),
 //! and gain and bias have one value a neuron.
@@ -19,16 +18,15 @@
 pub mod cuda;
 mod element;
 mod event;
-mod memory;
 mod rate;
 mod scan;
 mod simd;
 mod threads;
 
+pub use crate::native::keep_freed_memory;
 pub use element::{Element, Stored};
 pub use event::{NeuronBlock, Number};
 pub(crate) use event::{advance, share_out, share_out_reading};
-pub use memory::keep_freed_memory;
 pub use rate::{rate_backward, rate_forward};
 pub use scan::{MAX_STATE, Scan, scan};
 pub use simd::instruction_set;

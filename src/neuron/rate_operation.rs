@@ -5,9 +5,9 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::dynamic::check_drive;
 use super::{Layout, Neuron, NeuronModel};
-use crate::autograd;
 use crate::error::Result;
 use crate::kernels::{self, Drive, Stored, cuda};
+use crate::native::autograd;
 
 /// `rate(gain * input + bias)`, differentiable in `input` and `bias`: fused kernels on the CPU and, where they can be
 /// compiled, on CUDA; the same formula in tensor operations elsewhere.

@@ -5,12 +5,10 @@ use std::sync::atomic::AtomicBool;
 use tch::Device;
 use tch::nn::VarStore;
 
-use super::evaluation::RatesAndSpikes;
-use super::summary::Summary;
+use super::{Experiment, RatesAndSpikes, Summary};
 use crate::data::{Dataset, DatasetName, Samples, Source, Splits, Target, load_splits};
 use crate::error::Result;
 use crate::evaluate::rate_accuracy;
-use crate::experiment::Experiment;
 use crate::network::SpikingSequential;
 use crate::train::{Observer, Outcome, Trainer, score_rates};
 

@@ -8,7 +8,7 @@ use tch::Tensor;
 
 use super::{Position, TrainError, Trainer};
 use crate::error::{Error, Result};
-use crate::weights::{self, OPTIMIZER_PREFIX, Provenance};
+use crate::formats::weights::{self, OPTIMIZER_PREFIX, Provenance};
 
 /// The metadata of a checkpoint that a plain weights file does not have.
 const POSITION: &str = "position";

@@ -14,7 +14,6 @@
 //! | `precision.rs` | f32, TensorFloat-32 or bfloat16 |
 //! | `profile.rs` | where the time of a step goes |
 //! | `optimizer.rs` | optimisers whose state can be saved |
-//! | `run_folder.rs` | what a run leaves behind, and how it goes on |
 
 mod checkpoint;
 mod config;
@@ -26,7 +25,6 @@ mod optimizer;
 mod order;
 mod precision;
 mod profile;
-mod run_folder;
 mod schedule;
 mod sums;
 mod sync;
@@ -40,7 +38,6 @@ pub use objective::{CrossEntropy, MeanSquaredError, Objective, ObjectiveName, re
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use precision::Precision;
 pub use profile::{LayerTime, Profile};
-pub use run_folder::RunFolder;
 pub use schedule::Schedule;
 pub use sync::{GradientSync, OneProcess};
 pub use trainer::{Observer, Outcome, Position, Progress, Trainer};

@@ -7,9 +7,9 @@ use tch::{Device, Kind, Tensor};
 
 use super::order::Order;
 use super::{Optimizer, Trainer};
-use crate::autograd;
 use crate::engine::Activity;
 use crate::error::Result;
+use crate::native::autograd;
 use crate::network::LayerKind;
 
 /// Steps before the measured ones, in which libtorch chooses algorithms and memory is made.

@@ -10,7 +10,7 @@ use libloading::os::unix::Library;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::launch::{self, Launch, ScanTensors};
-use super::{compile, libraries, source};
+use super::{compile, source};
 use crate::kernels::{self, Drive, Element, Scan, Stored};
 use crate::neuron::{Lif, NeuronModel, RectifiedLinear};
 
@@ -226,7 +226,7 @@ fn tensors_that_do_not_fit_are_refused() {
 
 #[test]
 fn the_compiler_of_cuda_takes_the_source() {
-    if let Err(cause) = libraries::nvrtc() {
+    if let Err(cause) = compile::compiler() {
         println!("skipped: {cause}");
         return;
     }
@@ -236,7 +236,7 @@ fn the_compiler_of_cuda_takes_the_source() {
             [source::rate(&Lif::default(), kind), source::rate(&soft, kind), source::scan(&soft, 0.001, kind)];
         for source in sources.into_iter().flatten() {
             let binary = compile::compile(&source, (9, 0)).unwrap();
-            assert_eq!(&binary[..4], b"\x7fELF");
+            assert_eq!(&binary.bytes()[..4], b"\x7fELF");
         }
     }
     assert!(compile::compile("mistake", (9, 0)).unwrap_err().contains("mistake"));

@@ -3,8 +3,7 @@
 //! | file | does |
 //! |---|---|
 //! | `source.rs` | writes a model's formulas, recorded as they run, as CUDA source |
-//! | `compile.rs`, `libraries.rs` | NVRTC and the driver, opened at run time |
-//! | `loading.rs` | the driver asked for devices, libtorch's CUDA half opened |
+//! | `compile.rs` | compiles it with NVRTC |
 //! | `module.rs` | kernels on a device, cached; launched on libtorch's current stream |
 //! | `launch.rs` | grids and arguments |
 //!
@@ -12,8 +11,6 @@
 
 mod compile;
 mod launch;
-mod libraries;
-pub(crate) mod loading;
 mod module;
 mod source;
 

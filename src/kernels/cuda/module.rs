@@ -1,104 +1,45 @@
-//! Compiled kernels on a device, and their launch.
+//! Compiled kernels on a device, cached, and their launch.
 
 use std::any::Any;
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::CString;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tch::{Kind, TchError};
 
 use super::compile::compile;
 use super::launch::Launch;
-use super::libraries::{Driver, driver};
+use crate::native::{current_stream, driver};
 use crate::neuron::NeuronModel;
-
-/// The attributes of a device that say its compute capability.
-const CAPABILITY: [c_int; 2] = [75, 76];
-
-// SAFETY: the signature is that of autograd/node.cpp, which build.rs compiles into this very library.
-unsafe extern "C" {
-    fn tch_spiking_current_stream(device: c_int, stream: *mut *mut c_void) -> bool;
-}
 
 /// Kernels loaded on a device. Never unloaded: there are as many as there are models and timesteps.
 pub(super) struct Module {
-    driver: &'static Driver,
     device: usize,
-    context: *mut c_void,
-    module: *mut c_void,
+    loaded: driver::Module,
 }
 
-// SAFETY: the two handles are the driver's own, which may be used from any thread.
-unsafe impl Send for Module {}
-// SAFETY: as above; nothing here changes after the module was made.
-unsafe impl Sync for Module {}
-
 impl Module {
-    /// Compiles and loads `source`.
+    /// Compiles and loads `source`. There are tensors on the device: libtorch has initialised the driver.
     pub(super) fn new(source: &str, device: usize) -> Result<Self, String> {
-        let driver = driver()?;
-        let (mut handle, mut capability) = (0, [0; 2]);
-        let mut context = std::ptr::null_mut();
-        // SAFETY: the places written to are live. libtorch has initialised the driver: there are tensors on this device.
-        // The context is the device's primary one, which libtorch uses too; it is kept for the rest of the process.
-        unsafe {
-            ok("cuDeviceGet", (driver.device)(&raw mut handle, device as c_int))?;
-            for (value, attribute) in capability.iter_mut().zip(CAPABILITY) {
-                ok("cuDeviceGetAttribute", (driver.attribute)(value, attribute, handle))?;
-            }
-            ok("cuDevicePrimaryCtxRetain", (driver.retain_primary_context)(&raw mut context, handle))?;
-        }
-        let binary = compile(source, (capability[0], capability[1]))?;
-        let mut module = std::ptr::null_mut();
-        within(driver, context, || {
-            // SAFETY: `binary` is a whole CUBIN image; the driver copies it.
-            ok("cuModuleLoadData", unsafe { (driver.load_module)(&raw mut module, binary.as_ptr().cast()) })
-        })?;
-        Ok(Self { driver, device, context, module })
+        let driver = driver::driver().map_err(|error| format!("the NVIDIA driver cannot be used: {error}"))?;
+        let context = driver.context(device)?;
+        let binary = compile(source, context.capability())?;
+        Ok(Self { device, loaded: context.load(&binary)? })
     }
 
     /// Queues a launch on libtorch's current stream of the device.
     pub(super) fn run(&self, launch: Launch) -> Result<(), TchError> {
-        let mut stream = std::ptr::null_mut();
-        // SAFETY: `stream` is written to.
-        if !unsafe { tch_spiking_current_stream(self.device as c_int, &raw mut stream) } {
+        let Some(stream) = current_stream(self.device) else {
             return Err(TchError::Torch(format!("libtorch has no stream for cuda:{}", self.device)));
-        }
-        let name = CString::new(launch.kernel)?;
-        let mut arguments = launch.arguments;
-        let mut places: Vec<*mut c_void> = arguments.iter_mut().map(|argument| (&raw mut *argument).cast()).collect();
-        let mut function = std::ptr::null_mut();
-        within(self.driver, self.context, || {
-            // SAFETY: the module lives for ever and has this kernel. Its parameters are all of 8 bytes, and there are as
-            // many as arguments (`launch.rs` and `source.rs` agree, which `host_tests.rs` tests); they are copied during
-            // the call. The pointers among them are of tensors whose memory goes back to libtorch's allocator at the
-            // earliest after this call, and is then given out again only to work queued behind this launch.
-            unsafe {
-                ok("cuModuleGetFunction", (self.driver.function)(&raw mut function, self.module, name.as_ptr()))?;
-                let [x, y] = launch.grid;
-                let places = places.as_mut_ptr();
-                let none = std::ptr::null_mut();
-                ok(
-                    "cuLaunchKernel",
-                    (self.driver.launch)(function, x, y, 1, launch.block, 1, 1, 0, stream, places, none),
-                )
-            }
-        })
-        .map_err(|error| TchError::Torch(format!("CUDA kernel {}: {error}", launch.kernel)))
+        };
+        let Launch { kernel, grid, block, arguments } = launch;
+        let name = CString::new(kernel)?;
+        // SAFETY: the module has this kernel. Its parameters are all of 8 bytes, and there are as many as arguments
+        // (`launch.rs` and `source.rs` agree, which `host_tests.rs` tests). The pointers among them are of tensors whose
+        // memory goes back to libtorch's allocator at the earliest after this call, and is then given out again only to
+        // work queued behind this launch.
+        unsafe { self.loaded.launch(&name, grid, block, stream, arguments) }
+            .map_err(|error| TchError::Torch(format!("CUDA kernel {kernel}: {error}")))
     }
-}
-
-/// Runs `work` with `context` as the one of this thread, and puts back the one before.
-fn within(driver: &Driver, context: *mut c_void, work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
-    // SAFETY: the context is retained for the rest of the process.
-    ok("cuCtxPushCurrent", unsafe { (driver.push_context)(context) })?;
-    let result = work();
-    let mut popped = std::ptr::null_mut();
-    // SAFETY: takes off what was pushed above.
-    ok("cuCtxPopCurrent", unsafe { (driver.pop_context)(&raw mut popped) }).and(result)
-}
-
-fn ok(function: &str, code: c_int) -> Result<(), String> {
-    if code == 0 { Ok(()) } else { Err(format!("{function} returned {code}")) }
 }
 
 /// What kernels are compiled for; `dt` (s) for those of spikes.

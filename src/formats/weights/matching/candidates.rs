@@ -14,7 +14,7 @@ const BATCH_COUNT: &str = "num_batches_tracked";
 const OF_NEURONS: [&str; 2] = ["gain", "initial_voltage"];
 
 /// Tensors that are still to be matched, in the order of the file.
-pub(in crate::weights) struct Candidates {
+pub(in crate::formats::weights) struct Candidates {
     pub tensors: Vec<Candidate>,
     /// What was left aside, and why.
     pub notes: Vec<String>,
@@ -22,7 +22,7 @@ pub(in crate::weights) struct Candidates {
     pub ordered: bool,
 }
 
-pub(in crate::weights) struct Candidate {
+pub(in crate::formats::weights) struct Candidate {
     /// The name in the file.
     pub full: String,
     pub tensor: Tensor,
@@ -81,7 +81,7 @@ impl Candidates {
     }
 
     /// Removes the tensor that the file calls `name`, with or without what is before all names.
-    pub(in crate::weights) fn remove(&mut self, name: &str) -> Option<Candidate> {
+    pub(in crate::formats::weights) fn remove(&mut self, name: &str) -> Option<Candidate> {
         let plain = self.common_prefix();
         let full = self.tensors.iter().position(|tensor| tensor.full == name);
         let place = full.or_else(|| self.tensors.iter().position(|tensor| &tensor.full[plain..] == name))?;

@@ -2,18 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{EpochMetrics, Position, TrainError, Trainer};
+use super::{Experiment, Run, Summary};
 use crate::atomic_file::write_atomically;
 use crate::error::{Error, Result};
-use crate::experiment::Experiment;
+use crate::formats::weights;
+#[cfg(feature = "figures")]
 use crate::report::{CurvePoint, learning_curve};
-use crate::run::{Run, Summary};
-use crate::weights;
+use crate::train::{Position, TrainError, Trainer};
 
 const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
 const LAST: &str = "last.safetensors";
 const BEST: &str = "best.safetensors";
+#[cfg(feature = "figures")]
 const CURVE: [&str; 2] = ["learning_curve.png", "learning_curve.svg"];
 const WEIGHTS: &str = "weights.safetensors";
 const SUMMARY: &str = "summary.json";
@@ -161,7 +162,14 @@ impl RunFolder {
         write_atomically(self.file(METRICS), |file| {
             history.iter().try_for_each(|metrics| writeln!(file, "{}", serde_json::to_string(metrics)?))
         })?;
-        let point = |metrics: &EpochMetrics| CurvePoint {
+        #[cfg(feature = "figures")]
+        self.save_curve(trainer)?;
+        Ok(())
+    }
+
+    #[cfg(feature = "figures")]
+    fn save_curve(&self, trainer: &Trainer) -> Result<()> {
+        let points = trainer.position().history.iter().map(|metrics| CurvePoint {
             epoch: metrics.epoch as f64,
             loss: metrics.loss,
             train_accuracy: metrics.train_accuracy,
@@ -169,9 +177,9 @@ impl RunFolder {
             spiking_accuracy: metrics.spiking_accuracy,
             validation_loss: metrics.validation_loss,
             spiking_loss: metrics.spiking_loss,
-        };
-        let points: Vec<CurvePoint> = history.iter().map(point).collect();
-        let curve = learning_curve(&format!("Learning curve: {}", trainer.dataset().unwrap_or("a run")), &points);
+        });
+        let title = format!("Learning curve: {}", trainer.dataset().unwrap_or("a run"));
+        let curve = learning_curve(&title, &points.collect::<Vec<_>>());
         CURVE.iter().try_for_each(|file| curve.save(self.file(file)))
     }
 

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
 use super::{Id, Pickle, Storage, Value};
-use crate::weights::WeightsError;
-use crate::weights::budget::Budget;
-use crate::weights::elements::damage;
+use crate::formats::weights::WeightsError;
+use crate::formats::weights::budget::Budget;
+use crate::formats::weights::elements::damage;
 
 /// What a value takes in memory with all that leads to it, vectors growing in doublings (bytes).
 pub(super) const VALUE: u64 = 128;
@@ -24,7 +24,7 @@ const MAX_NAME: u64 = 1024;
 ///
 /// # Errors
 /// [`WeightsError::Damaged`] for what no pickle is, or for an operation that is not known.
-pub(in crate::weights) fn run(source: &mut dyn BufRead, budget: &mut Budget) -> Result<Pickle, WeightsError> {
+pub(in crate::formats::weights) fn run(source: &mut dyn BufRead, budget: &mut Budget) -> Result<Pickle, WeightsError> {
     let mut machine = Machine {
         source,
         budget,

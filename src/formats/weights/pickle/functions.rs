@@ -2,7 +2,7 @@
 
 use super::machine::{Machine, VALUE, damaged};
 use super::{Id, Object, Storage, Value, View};
-use crate::weights::WeightsError;
+use crate::formats::weights::WeightsError;
 
 impl Machine<'_> {
     fn value(&self, id: Id) -> &Value {

@@ -1,6 +1,6 @@
-//! Memory that is reused from step to step.
+//! The allocator of the C library: memory that is reused from step to step.
 
-// SAFETY: the signature is that of autograd/node.cpp, which build.rs compiles into this very library.
+// SAFETY: the signature is that of allocator.cpp, which build.rs compiles into this very library.
 unsafe extern "C" {
     fn tch_spiking_keep_freed_memory() -> bool;
 }

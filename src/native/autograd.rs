@@ -2,9 +2,7 @@
 //!
 //! `tch` has no `autograd.Function`. Here the forward pass is ordinary Rust run under `no_grad`; [`attach`] then tells
 //! libtorch that the outputs came from the inputs and which closure turns output gradients into input gradients. The C++
-//! half is `node.cpp`, a `torch::autograd::Node` that owns the boxed closure and drops it with the graph.
-
-#![allow(unsafe_code)]
+//! half is `autograd.cpp`, a `torch::autograd::Node` that owns the boxed closure and drops it with the graph.
 
 use std::any::Any;
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -19,7 +17,7 @@ pub type BackwardFn = dyn FnMut(&[Option<Tensor>]) -> Result<Vec<Option<Tensor>>
 type BackwardHandle =
     extern "C" fn(*mut c_void, *const *const C_tensor, usize, *mut *mut C_tensor, usize) -> *mut c_char;
 
-// SAFETY: the signatures are those of node.cpp, which build.rs compiles into this very library.
+// SAFETY: the signatures are those of autograd.cpp, which build.rs compiles into this very library.
 unsafe extern "C" {
     fn tch_spiking_attach(
         inputs: *const *const C_tensor,
@@ -119,7 +117,7 @@ extern "C" fn call_closure(
     inputs: usize,
 ) -> *mut c_char {
     let run = AssertUnwindSafe(|| -> Result<(), String> {
-        // SAFETY: node.cpp passes the closure made in `attach`, `outputs` tensor pointers (null for undefined) that live
+        // SAFETY: autograd.cpp passes the closure made in `attach`, `outputs` tensor pointers (null for undefined) that live
         // for this call, and room for `inputs` pointers. An owned tensor is written only once all are known to be good.
         unsafe {
             let closure = &mut *closure.cast::<Box<BackwardFn>>();

@@ -1,18 +1,11 @@
-// The C++ half of `autograd/mod.rs`: an autograd node that owns a boxed Rust closure, and libtorch's own thread pool.
+// The C++ half of `autograd.rs`: an autograd node that owns a boxed Rust closure.
 // Nothing throws across `extern "C"`: a function that can fail returns an error text made with strdup, or null.
-#include <ATen/Context.h>
-#include <ATen/DeviceAccelerator.h>
-#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/version.h>
 
-#include <climits>
 #include <cstring>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 
 static_assert(TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR == 11,
               "tch-spiking is written for libtorch 2.11: run scripts/setup.sh");
@@ -100,38 +93,6 @@ extern "C" bool tch_spiking_gradients_enabled() { return at::GradMode::is_enable
 extern "C" bool tch_spiking_is_disposable(const at::Tensor* gradient) {
   return gradient->use_count() == 2 && gradient->has_storage() && gradient->storage().use_count() == 1 &&
          !gradient->requires_grad() && !at::GradMode::is_enabled();
-}
-
-extern "C" void tch_spiking_parallel_for(int64_t count, int64_t grain, void* context,
-                                         void (*body)(void* context, int64_t begin, int64_t end)) {
-  at::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) { body(context, begin, end); });
-}
-
-extern "C" bool tch_spiking_is_channels_last(const at::Tensor* tensor) {
-  return tensor->is_contiguous(at::MemoryFormat::ChannelsLast);
-}
-
-extern "C" bool tch_spiking_keep_freed_memory() {
-#ifdef __GLIBC__
-  return mallopt(M_MMAP_MAX, 0) == 1 && mallopt(M_TRIM_THRESHOLD, INT_MAX) == 1;
-#else
-  return false;
-#endif
-}
-
-extern "C" void tch_spiking_allow_tf32(bool allowed) {
-  at::globalContext().setAllowTF32CuBLAS(allowed);
-  at::globalContext().setAllowTF32CuDNN(allowed);
-}
-
-// The CUDA stream that libtorch queues work of this thread on; null is the default stream. False if there is none.
-extern "C" bool tch_spiking_current_stream(int device, void** stream) {
-  try {
-    *stream = at::accelerator::getCurrentStream(static_cast<c10::DeviceIndex>(device)).native_handle();
-    return true;
-  } catch (const std::exception&) {
-    return false;
-  }
 }
 
 // Rust frees the error texts that C++ made, and makes those that C++ frees, with the same allocator.

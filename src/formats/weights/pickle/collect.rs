@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{Id, Object, Pickle, Value, View};
-use crate::weights::budget::Budget;
-use crate::weights::elements::TENSOR;
-use crate::weights::{Format, WeightsError};
+use crate::formats::weights::budget::Budget;
+use crate::formats::weights::elements::TENSOR;
+use crate::formats::weights::{Format, WeightsError};
 
 /// The deepest nesting of containers.
 const MAX_DEPTH: usize = 100;
@@ -21,11 +21,11 @@ const ALONE: &str = "tensor";
 
 /// What a pickle holds.
 #[derive(Debug, Default)]
-pub(in crate::weights) struct Collected<'a> {
+pub(in crate::formats::weights) struct Collected<'a> {
     /// In the order of the file.
-    pub(in crate::weights) tensors: Vec<(String, &'a View)>,
+    pub(in crate::formats::weights) tensors: Vec<(String, &'a View)>,
     /// Numbers and texts beside them, such as `epoch`.
-    pub(in crate::weights) facts: BTreeMap<String, String>,
+    pub(in crate::formats::weights) facts: BTreeMap<String, String>,
 }
 
 /// The tensors of `pickle`, called by the keys that lead to them, with dots between: `model.conv.weight`.
@@ -34,7 +34,7 @@ pub(in crate::weights) struct Collected<'a> {
 ///
 /// # Errors
 /// [`WeightsError::NotTensors`] for an object of another class with tensors in it, or instead of them.
-pub(in crate::weights) fn collect<'a>(
+pub(in crate::formats::weights) fn collect<'a>(
     pickle: &'a Pickle,
     format: Format,
     budget: &mut Budget,

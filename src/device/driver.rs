@@ -1,0 +1,35 @@
+//! The CUDA devices that NVIDIA's driver offers and libtorch can use.
+
+use std::sync::OnceLock;
+
+use super::{DeviceError, libtorch};
+use crate::native::driver::driver;
+
+/// How many CUDA devices libtorch can use (at least one); loads libtorch's CUDA half if need be.
+///
+/// # Errors
+/// [`DeviceError`] with the first cause, cheapest question first: the driver, its devices, libtorch's library, what that
+/// library needs. The answer is found once in a process.
+pub fn cuda_devices() -> Result<usize, DeviceError> {
+    static ANSWER: OnceLock<Result<usize, DeviceError>> = OnceLock::new();
+    let find = || {
+        let driver = ask_driver()?;
+        libtorch::load_cuda()?;
+        match usize::try_from(tch::Cuda::device_count()) {
+            Ok(count) if count > 0 => Ok(count),
+            _ => Err(DeviceError::Unusable { driver }),
+        }
+    };
+    ANSWER.get_or_init(find).clone()
+}
+
+/// The CUDA version of the driver, if there is one that offers a device.
+fn ask_driver() -> Result<String, DeviceError> {
+    let driver = driver().map_err(DeviceError::NoDriver)?;
+    let version = driver.version();
+    match driver.device_count() {
+        Ok(0) => Err(DeviceError::NoDevice { code: 0 }),
+        Ok(_) => Ok(version),
+        Err(code) => Err(DeviceError::NoDevice { code }),
+    }
+}

@@ -1,0 +1,4 @@
+//! Files of networks: weights, and TorchScript.
+
+pub mod torchscript;
+pub mod weights;
