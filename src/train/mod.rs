@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `config.rs`, `schedule.rs` | the `[training]` section |
 //! | `trainer.rs`, `order.rs`, `sums.rs` | the loop, the samples in random order, the sums of an epoch |
+//! | `progress.rs` | how far it is, and what it tells while it runs |
 //! | `objective.rs` | what is minimised, by name |
 //! | `sync.rs` | how processes agree on gradients |
 //! | `evaluation.rs`, `metrics.rs` | what is evaluated and known of an epoch |
@@ -25,6 +26,7 @@ mod optimizer;
 mod order;
 mod precision;
 mod profile;
+mod progress;
 mod schedule;
 mod sums;
 mod sync;
@@ -38,8 +40,9 @@ pub use objective::{CrossEntropy, MeanSquaredError, Objective, ObjectiveName, re
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use precision::Precision;
 pub use profile::{LayerTime, Profile};
+pub use progress::{Observer, Outcome, Position, Progress};
 pub use schedule::Schedule;
 pub use sync::{GradientSync, OneProcess};
-pub use trainer::{Observer, Outcome, Position, Progress, Trainer};
+pub use trainer::Trainer;
 
 pub use crate::data::{Batch, Samples, Target, labelled};
