@@ -16,7 +16,7 @@ use tch_spiking::convert::Converter;
 use tch_spiking::data;
 use tch_spiking::evaluate::{rate_accuracy, spiking};
 use tch_spiking::report::{Chart, Series, chart};
-use tch_spiking::train::Trainer;
+use tch_spiking::run::Run;
 
 const EXPERIMENT: &str = r#"
     [training]
@@ -59,9 +59,10 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let images = data::load(&experiment.data, experiment.seed, &mut |text| println!("{text}"))?;
-    let mut trainer = Trainer::new(experiment, &images, Device::Cpu)?;
-    trainer.run(&mut (), &AtomicBool::new(false))?;
-    let (trained, test) = (trainer.network(), trainer.test().first(test_images));
+    let mut run = Run::new(experiment, &images, Device::Cpu)?;
+    run.run(&mut (), &AtomicBool::new(false))?;
+    let trained = run.trainer().network();
+    let test = data::labelled(&images.test, trained)?.first(test_images);
     let accuracy = 100.0 * rate_accuracy(trained, &test)?;
     println!("trained on {}: {accuracy:.1} % of {test_images} test images as ReLUs", images.source);
 

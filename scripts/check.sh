@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks what CI checks, cheapest first: everything, or only the parts named.
 #
-#   scripts/check.sh [format] [scripts] [lint] [docs] [examples] [doctests] [tests]
+#   scripts/check.sh [format] [scripts] [lint] [features] [docs] [examples] [doctests] [tests]
 #
 # All in the release profile, so that nothing is compiled twice.
 set -euo pipefail
@@ -29,6 +29,12 @@ check_scripts() {
 
 check_lint() { cargo clippy --locked --release --all-targets -- -D warnings; }
 
+# The library without its command line, figures and downloads, as programs that embed it build it.
+check_features() {
+    cargo clippy --locked --release --no-default-features --lib --tests -- -D warnings
+    cargo test --locked --release --no-default-features --lib --test network --test convert --test simulation
+}
+
 check_docs() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --release --no-deps; }
 
 check_examples() {
@@ -52,7 +58,7 @@ check_tests() {
     fi
 }
 
-[[ $# != 0 ]] || set -- format scripts lint docs examples doctests tests
+[[ $# != 0 ]] || set -- format scripts lint features docs examples doctests tests
 for part in "$@"; do
     if [[ $(type -t "check_$part") != function ]]; then
         printf 'check: no part is called %s; see the head of scripts/check.sh\n' "$part" >&2

@@ -35,6 +35,7 @@ pub enum Error {
     #[error(transparent)]
     Event(#[from] crate::engine::EventError),
     /// A picture cannot be drawn or read.
+    #[cfg(feature = "figures")]
     #[error(transparent)]
     Report(#[from] crate::report::ReportError),
     /// An experiment cannot be understood.

@@ -23,14 +23,23 @@
 //! | [`network`] | [`SpikingSequential`], its builder, specification and state |
 //! | [`engine`] | simulation over time, probes, recordings |
 //! | [`autograd`], [`kernels`] | custom gradients; fused kernels for the processor and CUDA |
-//! | [`train`], [`evaluate`] | training as rates, with checkpoints; accuracy as rates and as spikes |
+//! | [`train`], [`evaluate`] | training as rates, with checkpoints, on anything; accuracy as rates and as spikes |
 //! | [`convert`] | analog networks to spiking ones |
-//! | [`run`] | the experiment file that says all a run depends on, and the folder that a run leaves behind |
+//! | [`run`] | the experiment file that says all a run depends on, the run itself, and the folder that it leaves behind |
 //! | [`data`] | MNIST, Fashion-MNIST, built-in digits |
 //! | [`report`] | pictures |
 //! | [`torchscript`] | networks as files that PyTorch runs |
 //! | [`pretrained`] | networks that come trained |
 //! | [`weights`] | weights files: tensors by name, and networks that describe themselves |
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `cli` | the command line, `clap::ValueEnum` of what it names, and the features below |
+//! | `figures` | [`report`], and the pictures of a run, of a conversion and of data |
+//! | `datasets` | the download of data sets; without it they are read from where they are |
+//!
+//! All are on by default: a program that embeds the library sets `default-features = false`. The version of [`tch`] that
+//! belongs to it is `tch_spiking::tch`.
 
 pub mod atomic_file;
 pub mod convert;
@@ -45,6 +54,8 @@ mod native;
 pub mod network;
 pub mod operation;
 pub mod pretrained;
+mod registry;
+#[cfg(feature = "figures")]
 pub mod report;
 pub mod run;
 pub mod train;
@@ -56,6 +67,7 @@ pub use formats::{torchscript, weights};
 pub use native::autograd;
 pub use network::{Network, NetworkSpec, SpikingSequential};
 pub use run::{Experiment, experiment};
+pub use tch;
 pub use tch_spiking_core::{self as core, Synapse, neuron, spec, surrogate};
 
 /// The README's Rust code runs as a doctest.

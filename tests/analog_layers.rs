@@ -1,9 +1,11 @@
 //! Layers of analog networks: libtorch's own operations are what they must equal.
 
+#[cfg(feature = "cli")]
 #[path = "common/command.rs"]
 mod command;
 mod common;
 
+#[cfg(feature = "cli")]
 use command::{Place, assert_says};
 use common::{KINDS, bits, distance, mixed};
 use tch::nn::{self, ModuleT, VarStore};
@@ -222,6 +224,7 @@ fn values_that_are_not_valid_are_told_when_the_network_is_built() {
     }
 }
 
+#[cfg(feature = "cli")]
 #[test]
 fn an_interrupted_training_with_batch_norm_ends_as_a_straight_one() {
     let place = Place::new();

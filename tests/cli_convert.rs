@@ -1,5 +1,7 @@
 //! The command `convert`, run.
 
+#![cfg(feature = "cli")]
+
 #[path = "common/weights.rs"]
 mod common;
 

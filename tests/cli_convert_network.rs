@@ -1,5 +1,7 @@
 //! `convert-network` as a user runs it.
 
+#![cfg(feature = "cli")]
+
 #[path = "common/command.rs"]
 mod command;
 

@@ -1,5 +1,7 @@
 //! Data that is missing or damaged: every command that reads it says what is wrong with which file, and what to do.
 
+#![cfg(feature = "cli")]
+
 #[path = "common/command.rs"]
 mod command;
 

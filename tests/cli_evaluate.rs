@@ -1,5 +1,7 @@
 //! `evaluate`, `simulate`, `inspect` and `doctor`, run on a network that was just trained.
 
+#![cfg(feature = "cli")]
+
 #[path = "common/command.rs"]
 mod command;
 

@@ -1,5 +1,7 @@
 //! What goes wrong on the way: usage, configuration, weights, folders, devices, streams. Exit code and words are checked.
 
+#![cfg(feature = "cli")]
+
 #[path = "common/command.rs"]
 mod command;
 

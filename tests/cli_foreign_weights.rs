@@ -1,5 +1,7 @@
 //! Weights of other programs, as a user brings them: `--weights`, `--config`, `--map`, `convert`, `export`.
 
+#![cfg(feature = "cli")]
+
 #[path = "common/command.rs"]
 mod command;
 

@@ -1,5 +1,7 @@
 //! Help that teaches, and versions.
 
+#![cfg(feature = "cli")]
+
 #[path = "common/command.rs"]
 mod command;
 

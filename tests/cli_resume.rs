@@ -1,5 +1,7 @@
 //! Training that is stopped, gently or not, and goes on.
 
+#![cfg(feature = "cli")]
+
 #[path = "common/command.rs"]
 mod command;
 

@@ -1,5 +1,7 @@
 //! `train`, run: what it leaves behind, what it says, and what decides the result.
 
+#![cfg(feature = "cli")]
+
 #[path = "common/command.rs"]
 mod command;
 

@@ -12,7 +12,7 @@ use tch_spiking::evaluate::{Labelled, spiking};
 use tch_spiking::kernels::cuda;
 use tch_spiking::neuron::{Lif, Neuron, RectifiedLinear};
 use tch_spiking::operation::{self, SpikingDrive};
-use tch_spiking::train::Trainer;
+use tch_spiking::run::Run;
 use tch_spiking::{Experiment, NetworkSpec, SpikingSequential, data};
 
 /// The first CUDA device, or none with a message.
@@ -113,7 +113,7 @@ fn training_learns_in_every_precision_and_again_alike() {
             experiment.set(assignment).unwrap();
         }
         let data = data::load(&experiment.data, 0, &mut |_| {}).unwrap();
-        let mut trainer = Trainer::new(experiment, &data, cuda).unwrap();
+        let mut trainer = Run::new(experiment, &data, cuda).unwrap().into_trainer();
         let profile = trainer.profile(2).unwrap();
         assert!(profile.step > 0.0 && profile.layers.iter().all(|layer| layer.forward > 0.0));
         trainer.run(&mut (), &AtomicBool::new(false)).unwrap();

@@ -1,5 +1,7 @@
 //! Downloads against a real HTTP server that behaves well and badly.
 
+#![cfg(feature = "datasets")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;

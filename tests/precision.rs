@@ -8,6 +8,7 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use tch_spiking::network::{Builder, Conv2d, NeuronSpec};
 use tch_spiking::neuron::Lif;
+use tch_spiking::run::Run;
 use tch_spiking::train::{Precision, Trainer};
 use tch_spiking::{Experiment, NetworkSpec, SpikingSequential, data};
 
@@ -47,7 +48,7 @@ fn experiment(precision: &str) -> Experiment {
 fn trainer(precision: &str) -> Trainer {
     let experiment = experiment(precision);
     let data = data::load(&experiment.data, experiment.seed, &mut |_| {}).unwrap();
-    Trainer::new(experiment, &data, Device::Cpu).unwrap()
+    Run::new(experiment, &data, Device::Cpu).unwrap().into_trainer()
 }
 
 fn train(trainer: &mut Trainer) {

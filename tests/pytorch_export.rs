@@ -3,6 +3,8 @@
 //! The committed files of `tests/fixtures/pytorch` are compared everywhere. What runs the scripts needs a Python with torch
 //! (`common/python.rs`); without one it says so and checks nothing.
 
+#![cfg(feature = "cli")]
+
 #[path = "common/command.rs"]
 mod command;
 #[path = "common/python.rs"]

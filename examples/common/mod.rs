@@ -1,7 +1,6 @@
 //! Shared by the examples.
 
-use std::path::PathBuf;
-
+#[cfg(feature = "figures")]
 use tch_spiking::report::Svg;
 
 /// Whether to be done in a second or two: the environment variable `TCH_SPIKING_QUICK` is set.
@@ -11,9 +10,10 @@ pub fn quick() -> bool {
 }
 
 /// Writes `name.svg` and `name.png` to the folder given as first argument, else `target/examples-output`.
+#[cfg(feature = "figures")]
 #[allow(dead_code)] // Not every example draws.
 pub fn save(figure: &Svg, name: &str) -> anyhow::Result<()> {
-    let folder = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("target/examples-output"), PathBuf::from);
+    let folder = std::env::args_os().nth(1).map_or_else(|| "target/examples-output".into(), std::path::PathBuf::from);
     std::fs::create_dir_all(&folder).map_err(|error| tch_spiking::Error::io("create the folder", &folder, error))?;
     for extension in ["svg", "png"] {
         let path = folder.join(name).with_extension(extension);

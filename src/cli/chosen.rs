@@ -129,7 +129,7 @@ impl ImageArgs {
             _ => DatasetName::Auto,
         };
         let config = DataConfig {
-            dataset: self.dataset.unwrap_or(trained_on),
+            dataset: self.dataset.clone().unwrap_or(trained_on),
             path: self.data.clone(),
             train_images: Some(training),
             validation_images: 0,

@@ -200,7 +200,7 @@ fn preview(args: &PreviewArgs, console: &Console) -> anyhow::Result<()> {
     const ROWS: usize = 10;
     const COLUMNS: usize = 24;
     let config = DataConfig {
-        dataset: args.dataset,
+        dataset: args.dataset.clone(),
         path: args.data.clone(),
         train_images: Some(ROWS * COLUMNS),
         test_images: Some(0),

@@ -66,7 +66,8 @@ pub fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> {
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = console.progress(test.len() as u64, style);
     let memory = usize::try_from(args.memory << 20).unwrap_or(usize::MAX);
-    let options = SpikingOptions { steps, memory, engine: args.engine.engine(), confidence: args.confidence };
+    let (engine, confidence) = (args.engine.engine(), args.confidence);
+    let options = SpikingOptions { steps, memory, engine, confidence, ..SpikingOptions::default() };
     let spikes = spiking_with(network, &test, options, &mut |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();

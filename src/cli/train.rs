@@ -9,11 +9,10 @@ use indicatif::ProgressStyle;
 use serde_json::json;
 use tch::Device;
 use tch_spiking::Experiment;
-use tch_spiking::data::{self, Dataset, DatasetName};
+use tch_spiking::data::DatasetName;
 use tch_spiking::device;
-use tch_spiking::evaluate::{rate_accuracy, spiking};
-use tch_spiking::run::{RunFolder, Summary};
-use tch_spiking::train::{LayerTime, Outcome, Precision, Profile, Trainer};
+use tch_spiking::run::{Run, RunFolder};
+use tch_spiking::train::{LayerTime, Outcome, Precision, Profile};
 use tch_spiking::weights::{load_into, load_network};
 
 use super::chosen::load_as;
@@ -75,29 +74,29 @@ pub struct TrainArgs {
 
 pub fn run(args: &TrainArgs, console: &Console) -> anyhow::Result<()> {
     let device = device::resolve(console.device)?;
-    let (folder, mut trainer) = match &args.resume {
+    let (folder, mut run) = match &args.resume {
         Some(path) => resume(args, path, console, device)?,
         None => start(args, console, device)?,
     };
     let stop = interrupt_flag()?;
-    introduce(&trainer, &folder, console);
-    let profile = args.profile.then(|| trainer.profile(PROFILED_STEPS)).transpose()?;
+    introduce(&run, &folder, console);
+    let profile = args.profile.then(|| run.trainer().profile(PROFILED_STEPS)).transpose()?;
     if let Some(profile) = &profile {
         console.print(&describe_profile(profile));
     }
     let mut watcher = Watcher::new(console, &folder);
-    let outcome = trainer.run(&mut watcher, &stop);
+    let outcome = run.run(&mut watcher, &stop);
     watcher.bar.finish_and_clear();
     match outcome.with_context(|| whats_left(&folder))? {
         Outcome::Interrupted => {
-            folder.save_checkpoint(&trainer)?;
-            interrupted(&trainer, &folder)
+            folder.save_checkpoint(run.trainer())?;
+            interrupted(&run, &folder)
         }
-        Outcome::Finished => finish(&trainer, &folder, profile.as_ref(), console, &stop),
+        Outcome::Finished => finish(&run, &folder, profile.as_ref(), console, &stop),
     }
 }
 
-fn start(args: &TrainArgs, console: &Console, device: Device) -> anyhow::Result<(RunFolder, Trainer)> {
+fn start(args: &TrainArgs, console: &Console, device: Device) -> anyhow::Result<(RunFolder, Run)> {
     let mut experiment = match &args.config {
         Some(path) => Experiment::from_file(path)?,
         None => Experiment::default(),
@@ -113,7 +112,7 @@ fn start(args: &TrainArgs, console: &Console, device: Device) -> anyhow::Result<
         let dataset = own.provenance.dataset.as_deref();
         experiment.data.dataset = dataset.and_then(|name| DatasetName::from_str(name, true).ok()).unwrap_or_default();
     }
-    experiment.data.dataset = args.dataset.unwrap_or(experiment.data.dataset);
+    experiment.data.dataset = args.dataset.clone().unwrap_or(experiment.data.dataset);
     experiment.data.path = args.data.clone().or(experiment.data.path);
     experiment.training.epochs = args.epochs.unwrap_or(experiment.training.epochs);
     experiment.training.precision = args.precision.unwrap_or(experiment.training.precision);
@@ -121,22 +120,19 @@ fn start(args: &TrainArgs, console: &Console, device: Device) -> anyhow::Result<
     for assignment in &args.assignments {
         experiment.set(assignment)?;
     }
-    let data = load(&experiment, console)?;
-    // What was used, not what was asked for: "auto" may mean something else tomorrow.
-    experiment.data.dataset = DatasetName::from(&data.source);
-    let trainer = Trainer::new(experiment.clone(), &data, device)?;
+    let run = load(experiment, device, console)?;
     if let Some(path) = &args.weights {
         let loaded = match own {
             Some(own) => own,
-            None => load_as(path, &experiment, args.map.as_deref(), Device::Cpu, console)?,
+            None => load_as(path, run.experiment(), args.map.as_deref(), Device::Cpu, console)?,
         };
-        load_into(trainer.network(), &loaded.network.named_parameters().into_iter().collect())?;
+        load_into(run.trainer().network(), &loaded.network.named_parameters().into_iter().collect())?;
     }
     let path = args.out.clone().unwrap_or_else(|| next_free(Path::new("runs")));
-    Ok((RunFolder::create(path, &experiment)?, trainer))
+    Ok((RunFolder::create(path, run.experiment())?, run))
 }
 
-fn resume(args: &TrainArgs, path: &Path, console: &Console, device: Device) -> anyhow::Result<(RunFolder, Trainer)> {
+fn resume(args: &TrainArgs, path: &Path, console: &Console, device: Device) -> anyhow::Result<(RunFolder, Run)> {
     let folder = RunFolder::open(path)?;
     let mut experiment = folder.experiment()?;
     if let Some(seed) = console.seed.filter(|seed| *seed != experiment.seed) {
@@ -144,16 +140,16 @@ fn resume(args: &TrainArgs, path: &Path, console: &Console, device: Device) -> a
     }
     experiment.data.path = args.data.clone().or(experiment.data.path);
     experiment.training.epochs = args.epochs.unwrap_or(experiment.training.epochs);
-    let data = load(&experiment, console)?;
-    let trainer = folder.resume(experiment, &data, device)?;
-    folder.write_config(trainer.experiment())?;
+    let mut run = load(experiment, device, console)?;
+    folder.resume(&mut run)?;
+    folder.write_config(run.experiment())?;
     // A kill may have come between the checkpoint and what is made from it.
-    folder.save_history(&trainer)?;
-    Ok((folder, trainer))
+    folder.save_history(run.trainer())?;
+    Ok((folder, run))
 }
 
-fn load(experiment: &Experiment, console: &Console) -> anyhow::Result<Dataset> {
-    Ok(data::load(&experiment.data, experiment.seed, &mut |text| console.note(text))?)
+fn load(experiment: Experiment, device: Device, console: &Console) -> anyhow::Result<Run> {
+    Ok(Run::load(experiment, device, &mut |text| console.note(text))?)
 }
 
 /// `runs/1`, or the first number that is free.
@@ -161,14 +157,15 @@ fn next_free(parent: &Path) -> PathBuf {
     (1u64..).map(|number| parent.join(number.to_string())).find(|path| !path.exists()).unwrap_or_else(|| parent.into())
 }
 
-fn introduce(trainer: &Trainer, folder: &RunFolder, console: &Console) {
+fn introduce(run: &Run, folder: &RunFolder, console: &Console) {
+    let trainer = run.trainer();
     let network = trainer.network();
     let parameters: usize = network.named_parameters().iter().map(|(_, tensor)| tensor.numel()).sum();
     let neurons: i64 = network.layers().iter().map(|layer| layer.neurons()).sum();
-    console.note(&format!("data      {}, {} training images", trainer.source(), grouped(trainer.training_images())));
+    console.note(&format!("data      {}, {} training images", run.source(), grouped(trainer.training().len())));
     console.note(&format!("network   {} parameters, {} neurons", grouped(parameters as i64), grouped(neurons)));
     let device = format!("{:?}", network.device()).to_lowercase();
-    let precision = json!(trainer.experiment().training.precision);
+    let precision = json!(trainer.config().precision);
     let precision = precision.as_str().unwrap_or_default();
     console.note(&format!("device    {device}, {} threads, {precision}", tch::get_num_threads()));
     console.note(&format!("run       {}", folder.path().display()));
@@ -179,53 +176,40 @@ fn introduce(trainer: &Trainer, folder: &RunFolder, console: &Console) {
 }
 
 fn finish(
-    trainer: &Trainer,
+    run: &Run,
     folder: &RunFolder,
     profile: Option<&Profile>,
     console: &Console,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
     if stop.load(Ordering::Relaxed) {
-        return interrupted(trainer, folder);
+        return interrupted(run, folder);
     }
-    let (network, test) = (trainer.network(), trainer.test());
-    if test.is_empty() {
-        console.print(&format!("saved     {} (not tested: there are no test images)", folder.path().display()));
-        let metrics = &trainer.position().history;
-        return console.emit(&json!({ "run": folder.path(), "dataset": trainer.source(), "metrics": metrics }));
+    let trainer = run.trainer();
+    let (steps, metrics) = (trainer.network().spec().steps, &trainer.position().history);
+    let images = run.test_samples().map_or(0, |samples| samples.len());
+    if images > 0 {
+        let images = grouped(images);
+        console.note(&format!("testing   {images} images, as rates and as {steps} steps of spikes"));
     }
-    let steps = network.spec().steps;
-    console.note(&format!("testing   {} images, as rates and as {steps} steps of spikes", grouped(test.len())));
     let style = ProgressStyle::with_template("testing   {bar:30} {pos}/{len}  {eta} left").unwrap_or_else(|_| plain());
-    let bar = console.progress(test.len() as u64, style);
-    let rates = rate_accuracy(network, test)?;
-    let spikes = spiking(network, test, steps, trainer.memory(), &mut |done| bar.set_position(done as u64))?;
+    let bar = console.progress(images as u64, style);
+    let summary = run.test(&mut |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
-    let history = &trainer.position().history;
-    let summary = Summary {
-        dataset: trainer.source().clone(),
-        train_images: trainer.training_images(),
-        epochs: trainer.position().epoch,
-        seed: trainer.experiment().seed,
-        device: format!("{:?}", network.device()).to_lowercase(),
-        test_images: test.len(),
-        test_rate_accuracy: rates,
-        test_spiking_accuracy: spikes.accuracy(),
-        test_accuracy_by_step: spikes.accuracy_by_step.clone(),
-        training_seconds: history.iter().map(|metrics| metrics.seconds).sum(),
-        version: env!("CARGO_PKG_VERSION").to_string(),
+    let Some(summary) = summary else {
+        console.print(&format!("saved     {} (not tested: there are no test images)", folder.path().display()));
+        return console.emit(&json!({ "run": folder.path(), "dataset": run.source(), "metrics": metrics }));
     };
     folder.save_result(trainer, &summary)?;
-    console.print(&format!(
-        "test      {} as rates, {} as spikes after {steps} steps",
-        percent(rates),
-        percent(spikes.accuracy())
-    ));
+    if let (Some(rates), Some(spikes)) = (summary.test_rate_accuracy, summary.test_spiking_accuracy) {
+        let (rates, spikes) = (percent(rates), percent(spikes));
+        console.print(&format!("test      {rates} as rates, {spikes} as spikes after {steps} steps"));
+    }
     console.print(&format!("saved     {}", folder.path().display()));
     let mut result = serde_json::to_value(&summary)?;
     result["run"] = json!(folder.path());
-    result["metrics"] = json!(history);
-    result["precision"] = json!(trainer.experiment().training.precision);
+    result["metrics"] = json!(metrics);
+    result["precision"] = json!(trainer.config().precision);
     if let Some(profile) = profile {
         result["profile"] = json!(profile);
     }
@@ -258,8 +242,8 @@ fn describe_profile(profile: &Profile) -> String {
     lines.join("\n")
 }
 
-fn interrupted(trainer: &Trainer, folder: &RunFolder) -> anyhow::Result<()> {
-    let position = trainer.position();
+fn interrupted(run: &Run, folder: &RunFolder) -> anyhow::Result<()> {
+    let position = run.trainer().position();
     Err(anyhow::Error::new(Interrupted).context(format!(
         "interrupted after epoch {}, step {}; all is saved. To go on: {}",
         position.epoch,

@@ -43,10 +43,10 @@ impl Observer for Watcher<'_> {
     fn step(&mut self, progress: &Progress) {
         let left = self.time_left(progress);
         let running = progress.running;
+        let accuracy = optional("accuracy", running.accuracy());
         let text = format!(
-            "loss {:.4}  accuracy {}  {:.0} images/s  {left} left",
+            "loss {:.4}{accuracy}  {:.0} images/s  {left} left",
             running.mean_loss(),
-            percent(running.accuracy()),
             running.images_per_second(),
         );
         if self.console.interactive() {
@@ -65,16 +65,12 @@ impl Observer for Watcher<'_> {
         self.folder.save_epoch(trainer)?;
         self.console.detail(&format!("saved     {}", self.folder.last().display()));
         self.said = Instant::now();
-        let optional = |name: &str, accuracy: Option<f64>| match accuracy {
-            Some(accuracy) => format!("  {name} {}", percent(accuracy)),
-            None => String::new(),
-        };
         self.console.note(&format!(
-            "epoch {:>3}/{}  loss {:.4}  train {}{}{}  {:.0} images/s  {:.1} s",
+            "epoch {:>3}/{}  loss {:.4}{}{}{}  {:.0} images/s  {:.1} s",
             metrics.epoch,
-            trainer.experiment().training.epochs,
+            trainer.config().epochs,
             metrics.loss,
-            percent(metrics.train_accuracy),
+            optional("train", metrics.train_accuracy),
             optional("validation", metrics.validation_accuracy),
             optional("spiking", metrics.spiking_accuracy),
             metrics.images_per_second,
@@ -82,4 +78,9 @@ impl Observer for Watcher<'_> {
         ));
         Ok(())
     }
+}
+
+/// `  name 98.74 %`, or nothing.
+fn optional(name: &str, accuracy: Option<f64>) -> String {
+    accuracy.map_or_else(String::new, |accuracy| format!("  {name} {}", percent(accuracy)))
 }

@@ -8,10 +8,13 @@
 //! | `wiring.rs` | which layers feed which |
 //! | `calibrate.rs` | firing rate scales from training images |
 //! | `report.rs`, `verdict.rs` | how good it is over time, and what limits it ([`ConversionReport`]) |
+//! | `figure.rs` | the picture of it |
 
 mod calibrate;
 mod converter;
 mod error;
+#[cfg(feature = "figures")]
+mod figure;
 mod fold;
 mod report;
 mod rewrite;

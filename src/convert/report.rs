@@ -8,7 +8,6 @@ use crate::engine::{Activity, Engine, Observer, Pass, Probe, Recording, Simulati
 use crate::error::Result;
 use crate::evaluate::{Labelled, LayerActivity, SpikingOptions, rate_accuracy, spiking_with};
 use crate::network::{LayerKind, SpikingSequential};
-use crate::report::{Chart, Series, Svg, chart};
 
 /// How to measure.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +84,7 @@ impl ConversionReport {
         let _without_gradient = tch::no_grad_guard();
         let (largest_difference, largest_output) = largest_difference(source, converted, data)?;
         let ReportOptions { steps, memory, engine, correlation_images } = options;
-        let spikes = SpikingOptions { steps, memory, engine, confidence: None };
+        let spikes = SpikingOptions { steps, memory, engine, ..SpikingOptions::default() };
         let evaluation = spiking_with(converted, data, spikes, progress)?;
         let correlations = correlations(converted, &data.first(correlation_images), options)?;
         let (usual_steps, dt) = (converted.spec().steps, converted.spec().dt);
@@ -120,33 +119,6 @@ impl ConversionReport {
     pub fn accuracy_at(&self, step: i64) -> f64 {
         let index = usize::try_from(step - 1).unwrap_or(0).min(self.accuracy_by_step.len().saturating_sub(1));
         self.accuracy_by_step.get(index).copied().unwrap_or(f64::NAN)
-    }
-
-    /// The accuracy over time, against that of the rates and of the source.
-    pub fn figure(&self, title: impl Into<String>) -> Svg {
-        let last = self.accuracy_by_step.len() as f64;
-        let spikes = (1..).map(f64::from).zip(self.accuracy_by_step.iter().map(|accuracy| 100.0 * accuracy));
-        let level = |name: &str, accuracy: f64| {
-            Series::line(
-                format!("{name} {:.2} %", 100.0 * accuracy),
-                [(1.0, 100.0 * accuracy), (last, 100.0 * accuracy)],
-            )
-        };
-        let at = format!("spikes, {:.2} % at {}", 100.0 * self.accuracy_at(self.steps), self.steps);
-        let mut series = vec![Series::line(at, spikes)];
-        if self.rate_accuracy == self.source_accuracy {
-            series.push(level("rates and source", self.rate_accuracy));
-        } else {
-            series.extend([level("rates", self.rate_accuracy), level("source", self.source_accuracy)]);
-        }
-        chart(&Chart {
-            title: title.into(),
-            x_label: format!("timesteps of {} ms", self.dt * 1e3),
-            y_label: "accuracy (%)".into(),
-            series,
-            y_range: Some((0.0, 100.0)),
-            ..Chart::default()
-        })
     }
 }
 

@@ -1,12 +1,17 @@
 //! The `[data]` section of an experiment.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::registry;
+use crate::registry::unknown;
+
 /// Which data set to use.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(try_from = "String", into = "String")]
 pub enum DatasetName {
     /// MNIST if it is found or can be fetched, else the built-in digits.
     #[default]
@@ -17,6 +22,43 @@ pub enum DatasetName {
     Fashion,
     /// The built-in digits: drawn from the seed, no file needed.
     Digits,
+    /// One that the program brings: see [`register`](super::register).
+    #[cfg_attr(feature = "cli", value(skip))]
+    Registered(String),
+}
+
+/// The library's own data sets by name.
+pub(super) const BUILT_IN: [(&str, DatasetName); 4] = [
+    ("auto", DatasetName::Auto),
+    ("mnist", DatasetName::Mnist),
+    ("fashion", DatasetName::Fashion),
+    ("digits", DatasetName::Digits),
+];
+
+impl TryFrom<String> for DatasetName {
+    type Error = String;
+    fn try_from(name: String) -> Result<Self, String> {
+        match BUILT_IN.into_iter().find(|(known, _)| *known == name) {
+            Some((_, built_in)) => Ok(built_in),
+            None if registry::is_registered(&name) => Ok(Self::Registered(name)),
+            None => Err(unknown("data set", &name, &registry::all_names())),
+        }
+    }
+}
+
+impl From<DatasetName> for String {
+    fn from(name: DatasetName) -> Self {
+        name.to_string()
+    }
+}
+
+impl fmt::Display for DatasetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registered(name) => f.write_str(name),
+            own => BUILT_IN.iter().filter(|(_, known)| known == own).try_for_each(|(name, _)| f.write_str(name)),
+        }
+    }
 }
 
 /// The `[data]` section of an experiment: which images, and how many.

@@ -79,9 +79,40 @@ pub enum DataError {
         /// Each address that was tried, and what came of it.
         causes: Vec<(String, String)>,
     },
+    /// Nothing can be downloaded.
+    #[error("this program was built without the feature `datasets` of tch-spiking, which downloads")]
+    CannotFetch,
     /// The machine has no cache folder to fetch into.
     #[error("this user has no cache folder (no home?): say where the files shall go with --to")]
     NoCacheFolder,
+    /// Network and samples do not fit together.
+    #[error("the network does not fit the data: {0}")]
+    Misfit(String),
+    /// A data set cannot be registered.
+    #[error("{name:?} cannot name a data set of the program's own: expected a name other than {}", taken.join(", "))]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The names in use.
+        taken: Vec<String>,
+    },
+    /// No data set has this name.
+    #[error("there is no data set {name:?}: expected one of {}; a program adds its own with data::register", known.join(", "))]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The names in use.
+        known: Vec<String>,
+    },
+    /// A registered data set where images are needed.
+    #[error("{name:?} is a data set of samples, not of images: load it with data::load_splits")]
+    NotImages {
+        /// Its name.
+        name: String,
+    },
+    /// What a program's own samples or loader could not do.
+    #[error(transparent)]
+    Other(#[from] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl DataError {

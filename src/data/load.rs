@@ -1,9 +1,10 @@
 //! From a configuration to images in memory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::digits::{self, Split};
 use super::error::DataError;
+#[cfg(feature = "datasets")]
 use super::fetch::{FetchOptions, fetch};
 use super::locate::Places;
 use super::manifest::{FASHION, MNIST, Manifest};
@@ -31,17 +32,26 @@ use super::{DataConfig, Dataset, DatasetName, Images, Source, mnist};
 /// assert_eq!((digits.train.len(), digits.validation.len(), digits.test.len()), (20, 5, 10));
 /// ```
 pub fn load(config: &DataConfig, seed: u64, notice: &mut dyn FnMut(&str)) -> Result<Dataset, DataError> {
-    load_from(config, seed, &Places::new(config.path.as_deref()), &FetchOptions::impatient(), notice)
+    #[cfg(feature = "datasets")]
+    let download: Download =
+        &|manifest, folder, notice| fetch_with_notices(&FetchOptions::impatient(), manifest, folder, notice);
+    #[cfg(not(feature = "datasets"))]
+    let download: Download = &|_, _, _| Err(DataError::CannotFetch);
+    load_from(config, seed, &Places::new(config.path.as_deref()), download, notice)
 }
+
+/// Downloads a data set into a folder and tells of it.
+type Download<'a> = &'a dyn Fn(&Manifest<'_>, &Path, &mut dyn FnMut(&str)) -> Result<(), DataError>;
 
 fn load_from(
     config: &DataConfig,
     seed: u64,
     places: &Places,
-    options: &FetchOptions,
+    download: Download,
     notice: &mut dyn FnMut(&str),
 ) -> Result<Dataset, DataError> {
-    let manifest = match config.dataset {
+    let manifest = match &config.dataset {
+        DatasetName::Registered(name) => return Err(DataError::NotImages { name: name.clone() }),
         DatasetName::Digits => return draw(config, seed),
         DatasetName::Auto | DatasetName::Mnist => &MNIST,
         DatasetName::Fashion => &FASHION,
@@ -60,15 +70,7 @@ fn load_from(
         return draw(config, seed);
     };
     let folder = cache.join(manifest.name);
-    notice(&format!("MNIST is not on this machine: fetching it into {} (12 MB).", folder.display()));
-    let mut current = String::new();
-    let fetched = fetch(manifest, &folder, options, &mut |progress| {
-        if current != progress.file {
-            current = progress.file.to_owned();
-            notice(&format!("Fetching {current}."));
-        }
-    });
-    match fetched {
+    match download(manifest, &folder, notice) {
         Ok(()) => read(config, manifest, folder),
         Err(cause) => {
             notice(&format!("MNIST cannot be had: {cause}"));
@@ -76,6 +78,23 @@ fn load_from(
             draw(config, seed)
         }
     }
+}
+
+#[cfg(feature = "datasets")]
+fn fetch_with_notices(
+    options: &FetchOptions,
+    manifest: &Manifest<'_>,
+    folder: &Path,
+    notice: &mut dyn FnMut(&str),
+) -> Result<(), DataError> {
+    notice(&format!("MNIST is not on this machine: fetching it into {} (12 MB).", folder.display()));
+    let mut current = String::new();
+    fetch(manifest, folder, options, &mut |progress| {
+        if current != progress.file {
+            current = progress.file.to_owned();
+            notice(&format!("Fetching {current}."));
+        }
+    })
 }
 
 fn read(config: &DataConfig, manifest: &Manifest<'_>, folder: PathBuf) -> Result<Dataset, DataError> {

@@ -7,10 +7,21 @@ use super::super::error::{Damage, DataError};
 use super::super::locate::VARIABLE;
 use super::*;
 
-/// No folder, and a mirror that refuses at once.
-fn nowhere() -> (Places, FetchOptions) {
-    let places = Places { named: vec![], usual: vec![], cache: None };
-    (places, FetchOptions { mirrors: Some(vec!["http://127.0.0.1:1".into()]), ..FetchOptions::impatient() })
+/// No folder.
+fn nowhere() -> Places {
+    Places { named: vec![], usual: vec![], cache: None }
+}
+
+/// From a mirror that refuses at once.
+#[cfg(feature = "datasets")]
+fn download(manifest: &Manifest, folder: &Path, notice: &mut dyn FnMut(&str)) -> Result<(), DataError> {
+    let options = FetchOptions { mirrors: Some(vec!["http://127.0.0.1:1".into()]), ..FetchOptions::impatient() };
+    fetch_with_notices(&options, manifest, folder, notice)
+}
+
+#[cfg(not(feature = "datasets"))]
+fn download(_: &Manifest, _: &Path, _: &mut dyn FnMut(&str)) -> Result<(), DataError> {
+    Err(DataError::CannotFetch)
 }
 
 fn few(dataset: DatasetName) -> DataConfig {
@@ -21,7 +32,7 @@ fn few(dataset: DatasetName) -> DataConfig {
 /// Loads, and returns what was noticed too.
 fn try_load(config: &DataConfig, places: &Places) -> (Result<Dataset, DataError>, String) {
     let mut notices = String::new();
-    let outcome = load_from(config, 1, places, &nowhere().1, &mut |notice| notices += &format!("{notice}\n"));
+    let outcome = load_from(config, 1, places, &download, &mut |notice| notices += &format!("{notice}\n"));
     (outcome, notices)
 }
 
@@ -43,7 +54,9 @@ fn auto_falls_back_to_digits_and_says_why() {
     let (digits, notices) = try_load(&few(DatasetName::Auto), &places);
     assert_eq!(digits.unwrap().source, Source::Digits { seed: 1 });
     assert!(notices.contains(&format!("--data names {}", missing.display())), "{notices}");
-    assert!(notices.contains("http://127.0.0.1:1/train-images-idx3-ubyte.gz"), "{notices}");
+    let cause =
+        if cfg!(feature = "datasets") { "http://127.0.0.1:1/train-images-idx3-ubyte.gz" } else { "built without" };
+    assert!(notices.contains(cause), "{notices}");
     assert!(notices.contains("Using the built-in digits"), "{notices}");
 }
 
@@ -51,10 +64,10 @@ fn auto_falls_back_to_digits_and_says_why() {
 fn mnist_and_fashion_never_fall_back_and_name_the_command() {
     for (dataset, name) in [(DatasetName::Mnist, "mnist"), (DatasetName::Fashion, "fashion")] {
         let empty = tempfile::tempdir().unwrap();
-        let usual = Places { usual: vec![empty.path().to_path_buf()], ..nowhere().0 };
-        let named = Places { named: vec![("--data", empty.path().to_path_buf())], ..nowhere().0 };
+        let usual = Places { usual: vec![empty.path().to_path_buf()], ..nowhere() };
+        let named = Places { named: vec![("--data", empty.path().to_path_buf())], ..nowhere() };
         for places in [usual, named] {
-            let error = try_load(&few(dataset), &places).0.unwrap_err().to_string();
+            let error = try_load(&few(dataset.clone()), &places).0.unwrap_err().to_string();
             assert!(error.contains(&format!("tch-spiking data fetch {name}")), "{error}");
             assert!(error.contains(&empty.path().display().to_string()), "{error}");
         }
@@ -67,7 +80,7 @@ fn a_damaged_file_is_an_error_even_in_auto() {
     for spec in MNIST.files {
         fs::write(folder.path().join(spec.name), b"").unwrap();
     }
-    let places = Places { usual: vec![folder.path().to_path_buf()], ..nowhere().0 };
+    let places = Places { usual: vec![folder.path().to_path_buf()], ..nowhere() };
     let error = try_load(&few(DatasetName::Auto), &places).0.unwrap_err();
     assert!(matches!(&error, DataError::Damaged { damage: Damage::Size { found: 0, .. }, .. }), "{error}");
     assert!(error.to_string().contains("train-images-idx3-ubyte: wrong size: expected 47040016"), "{error}");
@@ -77,10 +90,10 @@ fn a_damaged_file_is_an_error_even_in_auto() {
 fn a_part_in_a_named_folder_is_an_error_and_elsewhere_a_notice() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("train-images-idx3-ubyte.gz"), b"").unwrap();
-    let named = Places { named: vec![(VARIABLE, folder.path().to_path_buf())], ..nowhere().0 };
+    let named = Places { named: vec![(VARIABLE, folder.path().to_path_buf())], ..nowhere() };
     let error = try_load(&few(DatasetName::Auto), &named).0.unwrap_err();
     assert!(matches!(&error, DataError::Incomplete { missing, .. } if missing.len() == 3), "{error}");
-    let usual = Places { usual: vec![folder.path().to_path_buf()], ..nowhere().0 };
+    let usual = Places { usual: vec![folder.path().to_path_buf()], ..nowhere() };
     let (digits, notices) = try_load(&few(DatasetName::Auto), &usual);
     assert_eq!(digits.unwrap().source.name(), "digits");
     assert!(notices.contains("has only a part of mnist"), "{notices}");
@@ -88,11 +101,11 @@ fn a_part_in_a_named_folder_is_an_error_and_elsewhere_a_notice() {
 
 #[test]
 fn digits_come_in_the_sizes_asked_for_and_in_no_absurd_ones() {
-    let digits = try_load(&few(DatasetName::Digits), &nowhere().0).0.unwrap();
+    let digits = try_load(&few(DatasetName::Digits), &nowhere()).0.unwrap();
     assert_eq!([digits.train.len(), digits.validation.len(), digits.test.len()], [30; 3]);
     assert_eq!(digits.class_names.len(), 10);
     let config = DataConfig { train_images: Some(usize::MAX), ..few(DatasetName::Digits) };
-    let error = try_load(&config, &nowhere().0).0.unwrap_err().to_string();
+    let error = try_load(&config, &nowhere()).0.unwrap_err().to_string();
     assert!(error.contains("data.train_images") && error.contains("1000000"), "{error}");
 }
 
@@ -108,7 +121,7 @@ fn a_config_survives_toml() {
 }
 
 fn load_real(folder: &Path, config: DataConfig) -> Result<Dataset, DataError> {
-    try_load(&config, &Places { named: vec![("--data", folder.to_path_buf())], ..nowhere().0 }).0
+    try_load(&config, &Places { named: vec![("--data", folder.to_path_buf())], ..nowhere() }).0
 }
 
 #[test]

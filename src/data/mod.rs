@@ -1,30 +1,46 @@
-//! Pictures to learn from: MNIST, Fashion-MNIST and built-in digits that need no file at all.
+//! What to learn from: MNIST, Fashion-MNIST, built-in digits that need no file at all, and a program's own data.
 //!
 //! [`load`] finds (or fetches, or draws) the data set that a [`DataConfig`] asks for and splits it. The steps it is made
 //! of stand on their own: [`locate`](mod@locate) looks for files, [`fetch`](mod@fetch) downloads them,
 //! [`idx`] checks them against a [`Manifest`], [`mnist`] parses them, and [`digits`] draws.
+//!
+//! A trainer sees [`Samples`] only, which images become as [`Labelled`] tensors. Data of a program's own implements it, and
+//! [`register`] makes it a name for experiment files.
 
 mod config;
+#[cfg(feature = "figures")]
 mod contact_sheet;
 pub mod digits;
 mod error;
+#[cfg(feature = "datasets")]
 pub mod fetch;
 pub mod idx;
+mod labelled;
 mod load;
 pub mod locate;
 pub mod manifest;
 pub mod mnist;
+mod registry;
+mod samples;
 mod source;
+mod splits;
 
 use std::ops::Range;
 
 pub use config::{DataConfig, DatasetName};
+#[cfg(feature = "figures")]
 pub use contact_sheet::contact_sheet;
 pub use error::{Damage, DataError};
+#[cfg(feature = "datasets")]
 pub use fetch::{FetchOptions, fetch};
+pub use labelled::{Labelled, labelled};
 pub use load::load;
 pub use manifest::{FASHION, FileSpec, MNIST, Manifest};
+pub use registry::{Loader, register};
+pub(crate) use samples::batches;
+pub use samples::{Batch, Samples, Target};
 pub use source::Source;
+pub use splits::{Splits, load_splits};
 
 /// The images of one split and their labels.
 ///

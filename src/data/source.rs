@@ -17,7 +17,7 @@ use super::DatasetName;
 /// assert_eq!(serde_json::to_string(&source).unwrap(), r#"{"name":"digits","seed":7}"#);
 /// ```
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(tag = "name", rename_all = "kebab-case")]
+#[serde(from = "Record", into = "Record")]
 pub enum Source {
     /// MNIST.
     Mnist {
@@ -34,15 +34,53 @@ pub enum Source {
         /// What they were drawn from.
         seed: u64,
     },
+    /// One that the program brought: see [`register`](super::register).
+    Registered {
+        /// The name that it was registered under.
+        name: String,
+    },
+}
+
+/// As it is written: what is known under each name.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    folder: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+}
+
+impl From<Record> for Source {
+    fn from(Record { name, folder, seed }: Record) -> Self {
+        match (name.as_str(), folder, seed) {
+            ("mnist", Some(folder), _) => Self::Mnist { folder },
+            ("fashion", Some(folder), _) => Self::Fashion { folder },
+            ("digits", _, Some(seed)) => Self::Digits { seed },
+            _ => Self::Registered { name },
+        }
+    }
+}
+
+impl From<Source> for Record {
+    fn from(source: Source) -> Self {
+        let name = source.name().to_string();
+        match source {
+            Source::Mnist { folder } | Source::Fashion { folder } => Self { name, folder: Some(folder), seed: None },
+            Source::Digits { seed } => Self { name, folder: None, seed: Some(seed) },
+            Source::Registered { .. } => Self { name, folder: None, seed: None },
+        }
+    }
 }
 
 impl Source {
-    /// The name that `--dataset` knows it by: `mnist`, `fashion` or `digits`.
-    pub fn name(&self) -> &'static str {
+    /// The name that `data.dataset` knows it by: `mnist`, `fashion`, `digits`, or that of a registered data set.
+    pub fn name(&self) -> &str {
         match self {
             Self::Mnist { .. } => "mnist",
             Self::Fashion { .. } => "fashion",
             Self::Digits { .. } => "digits",
+            Self::Registered { name } => name,
         }
     }
 }
@@ -53,6 +91,7 @@ impl From<&Source> for DatasetName {
             Source::Mnist { .. } => Self::Mnist,
             Source::Fashion { .. } => Self::Fashion,
             Source::Digits { .. } => Self::Digits,
+            Source::Registered { name } => Self::Registered(name.clone()),
         }
     }
 }
@@ -63,6 +102,27 @@ impl fmt::Display for Source {
             Self::Mnist { folder } => write!(f, "MNIST ({})", folder.display()),
             Self::Fashion { folder } => write!(f, "Fashion-MNIST ({})", folder.display()),
             Self::Digits { seed } => write!(f, "built-in digits (seed {seed})"),
+            Self::Registered { name } => f.write_str(name),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_source_is_read_as_it_was_written() {
+        for source in [
+            Source::Mnist { folder: "some where".into() },
+            Source::Fashion { folder: "f".into() },
+            Source::Digits { seed: u64::MAX },
+            Source::Registered { name: "my-set".into() },
+        ] {
+            let text = serde_json::to_string(&source).unwrap();
+            assert_eq!(serde_json::from_str::<Source>(&text).unwrap(), source, "{text}");
+        }
+        let written = serde_json::to_string(&Source::Mnist { folder: "f".into() }).unwrap();
+        assert_eq!(written, r#"{"name":"mnist","folder":"f"}"#);
     }
 }

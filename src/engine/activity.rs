@@ -1,8 +1,21 @@
 //! What flows between layers.
 
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 /// The activity of a layer, or the input of a network: the same at every timestep, or a value for each.
+///
+/// # Shapes
+/// `B` samples, `T` timesteps, `S` the shape of one sample at one moment (`[C, H, W]` or `[F]`).
+///
+/// ```
+/// use tch::{Kind, Tensor};
+/// use tch_spiking::engine::Activity;
+///
+/// let sequence = Activity::Varying(Tensor::zeros([5, 2, 3], (Kind::Float, tch::Device::Cpu))); // T, B, S
+/// assert_eq!((sequence.batch(), sequence.steps()), (2, Some(5)));
+/// assert_eq!(sequence.last()?.size(), [2, 3]);
+/// # Ok::<(), tch::TchError>(())
+/// ```
 #[derive(Debug)]
 pub enum Activity {
     /// `[B, S]` at every timestep.
@@ -27,6 +40,28 @@ impl Activity {
         match self {
             Self::Constant(tensor) | Self::Varying(tensor) => tensor,
         }
+    }
+
+    /// The tensor by itself.
+    pub fn into_tensor(self) -> Tensor {
+        match self {
+            Self::Constant(tensor) | Self::Varying(tensor) => tensor,
+        }
+    }
+
+    /// The kind of its elements.
+    pub fn kind(&self) -> Kind {
+        self.tensor().kind()
+    }
+
+    /// The device that it is on.
+    pub fn device(&self) -> Device {
+        self.tensor().device()
+    }
+
+    /// How many dimensions come before those of one sample: 1 or 2.
+    pub(crate) fn leading(&self) -> usize {
+        if self.is_varying() { 2 } else { 1 }
     }
 
     /// Whether it has a value for each timestep.
@@ -66,6 +101,26 @@ impl Activity {
     /// When memory runs out.
     pub fn to_kind(&self, kind: Kind) -> Result<Self, TchError> {
         Ok(self.with(self.tensor().f_to_kind(kind)?))
+    }
+
+    /// The same numbers, cut out of the graph that computed them: the start of one of their own where gradients are wanted.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub(crate) fn detached(&self) -> Result<Self, TchError> {
+        let own = self.tensor();
+        Ok(self.with(own.f_detach()?.f_set_requires_grad(own.requires_grad())?))
+    }
+
+    /// The value at the last timestep, `[B, S]`.
+    ///
+    /// # Errors
+    /// If there is no timestep.
+    pub fn last(&self) -> Result<Tensor, TchError> {
+        match self {
+            Self::Constant(tensor) => Ok(tensor.shallow_clone()),
+            Self::Varying(tensor) => tensor.f_select(0, -1),
+        }
     }
 
     /// The value at each of `steps` timesteps, `[T, B, S]`.

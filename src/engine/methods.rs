@@ -19,10 +19,19 @@ impl Network {
     /// # Errors
     /// If the input is not what the network takes.
     pub fn forward_training(&self, input: &Tensor, step: u64) -> Result<Tensor> {
-        let training = Some(TrainingStep { number: step });
-        let input = Activity::constant(input);
-        let output = forward(self, &input, None, &mut Pass { training, ..Pass::rates() })?;
-        Ok(output.tensor().shallow_clone())
+        Ok(self.rates_activity(&Activity::constant(input), Some(step))?.into_tensor())
+    }
+
+    /// Rates of an input that may vary over time, differentiable: as in the training step of this number, or outside of training.
+    ///
+    /// At each timestep neurons have the rate of their current, without memory; synapses filter over time from zero, or pass a
+    /// constant input through.
+    ///
+    /// # Errors
+    /// If the input is not what the network takes.
+    pub fn rates_activity(&self, input: &Activity, step: Option<u64>) -> Result<Activity> {
+        let training = step.map(|number| TrainingStep { number });
+        forward(self, input, None, &mut Pass { training, ..Pass::rates() })
     }
 
     /// Rates, without dropout, normalised by running statistics. `[B, input]` to `[B, output]`. Images may be of `BFloat16`, as in
@@ -31,8 +40,7 @@ impl Network {
     /// # Errors
     /// If the input is not what the network takes.
     pub fn forward_rates(&self, input: &Tensor) -> Result<Tensor> {
-        let input = Activity::constant(input);
-        Ok(forward(self, &input, None, &mut Pass::rates())?.tensor().shallow_clone())
+        Ok(self.rates_activity(&Activity::constant(input), None)?.into_tensor())
     }
 
     /// The first layer whose rates hold a NaN or an infinity for this input, if any.

@@ -161,13 +161,12 @@ pub fn forward(
 
 /// What can be known to be wrong before anything is computed.
 fn check(network: &Network, input: &Activity, state: Option<&State>, pass: &Pass) -> Result<(), NetworkError> {
-    let leading = if input.is_varying() { 2 } else { 1 };
     // In mixed precision, the rates' images may be of a shorter kind.
     let kind = match (pass.mode, input.tensor().kind(), network.kind()) {
         (Mode::Rates, Kind::BFloat16, Kind::Float) => Kind::BFloat16,
         (_, _, kind) => kind,
     };
-    network.check_input(input.tensor(), leading, kind)?;
+    network.check_input(input.tensor(), input.leading(), kind)?;
     if pass.mode != Mode::Rates || input.is_varying() {
         check_steps(input, if pass.mode == Mode::Rates { input.steps().unwrap_or(1) } else { pass.steps })?;
     }

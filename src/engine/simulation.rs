@@ -134,8 +134,7 @@ impl Simulation<'_> {
 
     /// The samples from `first` on, over all of time.
     fn run_tile(&self, network: &Network, input: &Activity, stretch: i64, first: i64) -> Result<Recording> {
-        let leading = if input.is_varying() { 2 } else { 1 };
-        network.check_input(input.tensor(), leading, network.kind())?;
+        network.check_input(input.tensor(), input.leading(), network.kind())?;
         let mut state = network.zero_state(input.batch())?;
         state.set_first_sample(first.unsigned_abs());
         if stretch >= self.steps {

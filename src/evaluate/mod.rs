@@ -1,5 +1,6 @@
 //! How good a network is: as rates, and as spikes at every timestep.
 
+mod loss;
 mod tally;
 
 use std::time::Instant;
@@ -11,66 +12,45 @@ use self::tally::Tally;
 use tch_spiking_core::event::Until;
 use tch_spiking_core::kernels::Number;
 
-use crate::engine::{Activity, Engine, EventNetwork, Probe, Simulation, event};
+use crate::data::{Batch, DataError, Samples, Target, batches};
+use crate::engine::{Engine, EventNetwork, Probe, Simulation, event};
 use crate::error::Result;
 use crate::kernels::{TensorNumber, elements};
 use crate::network::{LayerKind, NeuronSpec, SpikingSequential};
 
-/// Images and what they show.
-#[derive(Debug)]
-pub struct Labelled {
-    /// `[N, C, H, W]`, of any kind; converted batch by batch.
-    pub images: Tensor,
-    /// `[N]`, `Int64`.
-    pub labels: Tensor,
-}
+pub use self::loss::spiking_loss;
+pub use crate::data::Labelled;
 
-impl Labelled {
-    /// How many.
-    pub fn len(&self) -> i64 {
-        self.labels.size().first().copied().unwrap_or(0)
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The first `count`, or all if there are fewer.
-    pub fn first(&self, count: i64) -> Self {
-        let count = count.clamp(0, self.len());
-        Self { images: self.images.narrow(0, 0, count), labels: self.labels.narrow(0, 0, count) }
-    }
-
-    /// Batches of up to `size` images in the network's kind, with their labels.
-    pub(crate) fn batches(&self, size: i64, kind: Kind) -> impl Iterator<Item = Result<(Tensor, Tensor)>> {
-        (0..self.len()).step_by(size.max(1) as usize).map(move |start| {
-            let count = size.min(self.len() - start);
-            let images = self.images.f_narrow(0, start, count)?.f_to_kind(kind)?;
-            Ok((images, self.labels.f_narrow(0, start, count)?))
-        })
-    }
-}
-
-/// The share of images that the network, as rates, classifies right; `NaN` of no images.
+/// The share of samples that the network, as rates, classifies right; `NaN` of no samples. Over time, the answer is that of the
+/// last timestep.
 ///
 /// # Errors
-/// If the images are not what the network takes.
-pub fn rate_accuracy(network: &SpikingSequential, data: &Labelled) -> Result<f64> {
+/// If the samples are not what the network takes, or have no classes.
+pub fn rate_accuracy(network: &SpikingSequential, data: &dyn Samples) -> Result<f64> {
     let _without_gradient = tch::no_grad_guard();
     let mut right = 0;
-    for batch in data.batches(500, network.kind()) {
-        let (images, labels) = batch?;
-        let guess = network.forward_rates(&images)?.f_argmax(-1, false)?;
-        right += guess.f_eq_tensor(&labels)?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
+    for batch in batches(data, data.len(), 500, network) {
+        let batch = batch?;
+        let guess = network.rates_activity(&batch.input, None)?.last()?.f_argmax(-1, false)?;
+        right += guess.f_eq_tensor(classes(&batch)?)?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
     }
     Ok(right as f64 / data.len() as f64)
+}
+
+/// The classes of a batch.
+fn classes(batch: &Batch) -> Result<&Tensor> {
+    match &batch.target {
+        Target::Classes(classes) => Ok(classes),
+        Target::Values(_) | Target::Sequence(_) => {
+            Err(DataError::Misfit("an accuracy needs classes, the samples have values".to_string()).into())
+        }
+    }
 }
 
 /// How to run images as spikes.
 #[derive(Clone, Copy, Debug)]
 pub struct SpikingOptions {
-    /// How many timesteps.
+    /// How many timesteps; samples over time have their own number, all the same.
     pub steps: i64,
     /// See [`Simulation::memory`].
     pub memory: usize,
@@ -78,12 +58,14 @@ pub struct SpikingOptions {
     pub engine: Engine,
     /// An image is answered as soon as the highest output leads the second by this much; the event engine stops there.
     pub confidence: Option<f64>,
+    /// Run only the first so many samples; all if not given.
+    pub samples: Option<i64>,
 }
 
 impl Default for SpikingOptions {
     fn default() -> Self {
         let Simulation { steps, memory, engine, .. } = Simulation::default();
-        Self { steps, memory, engine, confidence: None }
+        Self { steps, memory, engine, confidence: None, samples: None }
     }
 }
 
@@ -139,7 +121,7 @@ pub struct LayerActivity {
 /// If the images are not what the network takes, or `steps` is below 1.
 pub fn spiking(
     network: &SpikingSequential,
-    data: &Labelled,
+    data: &dyn Samples,
     steps: i64,
     memory: usize,
     progress: &mut dyn FnMut(i64),
@@ -153,7 +135,7 @@ pub fn spiking(
 /// As for [`spiking`], or if the event engine was asked for and cannot run the network.
 pub fn spiking_with(
     network: &SpikingSequential,
-    data: &Labelled,
+    data: &dyn Samples,
     options: SpikingOptions,
     progress: &mut dyn FnMut(i64),
 ) -> Result<SpikingEvaluation> {
@@ -165,7 +147,7 @@ pub fn spiking_with(
 
 fn evaluate<R: Number + TensorNumber + tch::kind::Element>(
     network: &SpikingSequential,
-    data: &Labelled,
+    data: &dyn Samples,
     options: SpikingOptions,
     progress: &mut dyn FnMut(i64),
 ) -> Result<SpikingEvaluation> {
@@ -183,23 +165,25 @@ fn evaluate<R: Number + TensorNumber + tch::kind::Element>(
             _ => None,
         })
         .collect();
-    let steps = usize::try_from(options.steps).unwrap_or(0);
     let outputs = network.output_shape().iter().product::<i64>().max(1) as usize;
     let mut tally = Tally::default();
     let mut event: Option<Option<EventNetwork<R>>> = None;
+    let count = options.samples.unwrap_or(i64::MAX).clamp(0, data.len());
     let mut done = 0;
-    for batch in data.batches(250, network.kind()) {
-        let (images, labels) = batch?;
-        let images = Activity::Constant(images);
-        let labels = Vec::<i64>::try_from(labels)?;
+    for batch in batches(data, count, 250, network) {
+        let batch = batch?;
+        let labels = Vec::<i64>::try_from(classes(&batch)?)?;
+        let input = &batch.input;
+        let simulation = Simulation { steps: input.steps().unwrap_or(options.steps), ..simulation };
+        let steps = usize::try_from(simulation.steps).unwrap_or(0);
         let event = match &event {
             Some(event) => event,
-            None => event.insert(simulation.event(network, &images)?),
+            None => event.insert(simulation.event(network, input)?),
         };
         match event {
             Some(compiled) => {
                 let until = Until { steps, margin: options.confidence, keep: &[] };
-                let images = images.tensor().f_contiguous()?;
+                let images = input.tensor().f_contiguous()?;
                 let parts =
                     compiled.run_all(elements(&images)?, event::threads(), until, |tally: &mut Tally, done| {
                         let simulated = done.output.len() / outputs;
@@ -213,7 +197,7 @@ fn evaluate<R: Number + TensorNumber + tch::kind::Element>(
                 parts.into_iter().for_each(|part| tally.merge(part));
             }
             None => {
-                let recording = Simulation { engine: Engine::Dense, ..simulation }.run(network, &images)?;
+                let recording = Simulation { engine: Engine::Dense, ..simulation }.run(network, input)?;
                 let output = recording.output.f_transpose(0, 1)?.f_contiguous()?;
                 for (output, &label) in elements::<R>(&output)?.chunks_exact(steps * outputs).zip(&labels) {
                     tally.judge(output, outputs, label, steps, options.confidence);
@@ -231,7 +215,7 @@ fn evaluate<R: Number + TensorNumber + tch::kind::Element>(
         done += labels.len() as i64;
         progress(done);
     }
-    let images = data.len() as f64;
+    let images = count as f64;
     let duration = tally.simulated as f64 / images * dt;
     let layers: Vec<LayerActivity> = neurons
         .iter()

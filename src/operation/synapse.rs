@@ -30,8 +30,8 @@ pub fn filter(synapse: Synapse, input: &Tensor, dt: f64, state: &mut [Tensor]) -
     }
     let Coefficients { transition, input: drive } = synapse.coefficients(dt);
     let mut outputs = Vec::new();
-    for step in 0..input.size()[0] {
-        let now = input.f_get(step)?;
+    // Unbound at once: the backward of taking one step alone is as large as the whole input.
+    for now in input.f_unbind(0)? {
         let next = match &*state {
             [x] => vec![x.f_mul_scalar(transition[0][0])?.f_add(&now.f_mul_scalar(drive[0])?)?],
             [x, y] => (0..2)

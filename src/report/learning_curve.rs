@@ -23,17 +23,28 @@ pub struct CurvePoint {
     pub epoch: f64,
     /// Mean training loss.
     pub loss: f64,
-    /// Accuracy on the training set, as rates.
-    pub train_accuracy: f64,
+    /// Accuracy on the training set, as rates, if answers are right or wrong.
+    pub train_accuracy: Option<f64>,
     /// Accuracy on the validation set, as rates, if there is one.
     pub validation_accuracy: Option<f64>,
     /// Accuracy as spikes on a sample of the validation set, if it was measured.
     pub spiking_accuracy: Option<f64>,
+    /// Mean loss on the validation set, as rates, if it was measured.
+    pub validation_loss: Option<f64>,
+    /// Mean loss as spikes on a sample of the validation set, if it was measured.
+    pub spiking_loss: Option<f64>,
+}
+
+impl CurvePoint {
+    fn has_accuracy(&self) -> bool {
+        self.train_accuracy.or(self.validation_accuracy).or(self.spiking_accuracy).is_some()
+    }
 }
 
 /// Draws loss (left) and accuracy in per cent (right) over the epochs, with the last value of each in its legend.
 ///
-/// A loss that falls by more than a factor of 20 gets a logarithmic axis.
+/// A loss that falls by more than a factor of 20 gets a logarithmic axis; where there are no accuracies, the loss gets all the
+/// room.
 pub fn learning_curve(title: &str, points: &[CurvePoint]) -> Svg {
     let mut canvas = Canvas::new(WIDTH, HEIGHT);
     let heading = text::fit(title, TITLE, true, WIDTH - 2.0 * MARGIN);
@@ -41,21 +52,36 @@ pub fn learning_curve(title: &str, points: &[CurvePoint]) -> Svg {
     let top = MARGIN + 30.0;
     let left = Rect { left: MARGIN, top, width: LOSS_WIDTH, height: HEIGHT - top - 0.5 * MARGIN };
     let right = Rect { left: left.right() + GAP, width: WIDTH - MARGIN - GAP - left.right(), ..left };
-    draw(&mut canvas, left, &loss_chart(points));
-    draw(&mut canvas, right, &accuracy_chart(points));
+    if points.is_empty() || points.iter().any(CurvePoint::has_accuracy) {
+        draw(&mut canvas, left, &loss_chart(points));
+        draw(&mut canvas, right, &accuracy_chart(points));
+    } else {
+        draw(&mut canvas, Rect { width: WIDTH - 2.0 * MARGIN, ..left }, &loss_chart(points));
+    }
     canvas.finish(title)
 }
 
 fn loss_chart(points: &[CurvePoint]) -> Chart {
-    let losses: Vec<_> = points.iter().map(|point| (point.epoch, point.loss)).collect();
-    let logarithmic = extent(losses.iter().map(|point| point.1), false)
+    let losses = |value: fn(&CurvePoint) -> Option<f64>| -> Vec<_> {
+        points.iter().filter_map(|point| Some((point.epoch, value(point)?))).collect()
+    };
+    let lines = [
+        ("training", losses(|point| Some(point.loss))),
+        ("validation", losses(|point| point.validation_loss)),
+        ("spiking", losses(|point| point.spiking_loss)),
+    ];
+    let logarithmic = extent(lines.iter().flat_map(|(_, line)| line.iter().map(|point| point.1)), false)
         .is_some_and(|(low, high)| low > 0.0 && high > LOGARITHMIC_FROM * low);
     Chart {
         x_label: "epoch".into(),
         y_label: if logarithmic { "loss (log scale)" } else { "loss" }.into(),
         x_whole: true,
         y_log: logarithmic,
-        series: vec![with_last("training", losses, |loss| format!("{loss:.3}"))],
+        series: lines
+            .into_iter()
+            .filter(|(name, line)| *name == "training" || !line.is_empty())
+            .map(|(name, line)| with_last(name, line, loss_text))
+            .collect(),
         ..Chart::default()
     }
 }
@@ -65,7 +91,7 @@ fn accuracy_chart(points: &[CurvePoint]) -> Chart {
         points.iter().filter_map(|point| Some((point.epoch, 100.0 * value(point)?))).collect()
     };
     let lines = [
-        ("training", percent(|point| Some(point.train_accuracy))),
+        ("training", percent(|point| point.train_accuracy)),
         ("validation", percent(|point| point.validation_accuracy)),
         ("spiking", percent(|point| point.spiking_accuracy)),
     ];
@@ -86,6 +112,11 @@ fn accuracy_chart(points: &[CurvePoint]) -> Chart {
     }
 }
 
+/// A loss to a thousandth, or to three digits where it is smaller.
+fn loss_text(loss: f64) -> String {
+    if loss == 0.0 || loss.abs() >= 0.01 { format!("{loss:.3}") } else { format!("{loss:.2e}") }
+}
+
 /// A series whose name ends with its last value.
 fn with_last(name: &str, points: Vec<(f64, f64)>, write: impl Fn(f64) -> String) -> Series {
     let last = points.last().map(|point| point.1).filter(|value| value.is_finite());
@@ -102,9 +133,10 @@ mod tests {
         let point = |epoch: u32| CurvePoint {
             epoch: epoch.into(),
             loss: 1.0 / f64::from(epoch),
-            train_accuracy: 1.0 - 0.1 / f64::from(epoch),
+            train_accuracy: Some(1.0 - 0.1 / f64::from(epoch)),
             validation_accuracy: Some(0.98),
             spiking_accuracy: epoch.is_multiple_of(2).then_some(0.975),
+            ..CurvePoint::default()
         };
         (1..=count).map(point).collect()
     }
@@ -114,7 +146,7 @@ mod tests {
         for count in [0, 1, 2, 100] {
             assert_drawable(&learning_curve("a run", &points(count)));
         }
-        let nan = CurvePoint { epoch: 1.0, loss: f64::NAN, train_accuracy: f64::NAN, ..CurvePoint::default() };
+        let nan = CurvePoint { epoch: 1.0, loss: f64::NAN, train_accuracy: Some(f64::NAN), ..CurvePoint::default() };
         assert_drawable(&learning_curve("", &[nan]));
     }
 
@@ -125,6 +157,23 @@ mod tests {
             assert!(svg.as_str().contains(text), "{text}");
         }
         assert!(!learning_curve("a run", &points(1)).as_str().contains("spiking"));
+    }
+
+    #[test]
+    fn losses_alone_have_all_the_room() {
+        let point = |epoch| CurvePoint {
+            epoch,
+            loss: 0.002,
+            validation_loss: Some(0.25),
+            spiking_loss: Some(0.5),
+            ..CurvePoint::default()
+        };
+        let svg = learning_curve("a run", &[point(1.0), point(2.0)]);
+        for text in ["training 2.00e-3", "validation 0.250", "spiking 0.500"] {
+            assert!(svg.as_str().contains(text), "{text}");
+        }
+        assert!(!svg.as_str().contains("accuracy"));
+        assert_drawable(&svg);
     }
 
     #[test]

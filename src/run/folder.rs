@@ -1,28 +1,23 @@
 //! The folder of a run: everything that it leaves behind, every file whole at any moment.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
-
-use super::Experiment;
+use super::{Experiment, Run, Summary};
 use crate::atomic_file::write_atomically;
-use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::formats::weights::{self, OPTIMIZER_PREFIX, Provenance};
+use crate::formats::weights;
+#[cfg(feature = "figures")]
 use crate::report::{CurvePoint, learning_curve};
-use crate::train::{EpochMetrics, Position, TrainError, Trainer};
+use crate::train::{Position, TrainError, Trainer};
 
 const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
 const LAST: &str = "last.safetensors";
 const BEST: &str = "best.safetensors";
+#[cfg(feature = "figures")]
 const CURVE: [&str; 2] = ["learning_curve.png", "learning_curve.svg"];
 const WEIGHTS: &str = "weights.safetensors";
 const SUMMARY: &str = "summary.json";
-/// The metadata of a checkpoint that a plain weights file does not have.
-const POSITION: &str = "position";
 
 /// A run's folder.
 ///
@@ -38,33 +33,6 @@ const POSITION: &str = "position";
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
-}
-
-/// The result of a run, as in `summary.json`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Summary {
-    /// Which data was used.
-    pub dataset: crate::data::Source,
-    /// Training images.
-    pub train_images: i64,
-    /// Epochs done.
-    pub epochs: u64,
-    /// The seed.
-    pub seed: u64,
-    /// The device.
-    pub device: String,
-    /// Test images.
-    pub test_images: i64,
-    /// Share of test images classified right as rates; of the newest weights, as all below.
-    pub test_rate_accuracy: f64,
-    /// The same as spikes, at the last step.
-    pub test_spiking_accuracy: f64,
-    /// The same at every step.
-    pub test_accuracy_by_step: Vec<f64>,
-    /// Time spent on training steps (s).
-    pub training_seconds: f64,
-    /// The version of this library.
-    pub version: String,
 }
 
 impl RunFolder {
@@ -134,37 +102,28 @@ impl RunFolder {
         write_atomically(self.file(CONFIG), |file| file.write_all(text.as_bytes()))
     }
 
-    /// The trainer of this run, where its newest checkpoint left it, or at the start if there is none yet; `experiment` is
-    /// the run's own, with perhaps more epochs.
+    /// Brings `run`, of this folder's experiment with perhaps more epochs, to where the newest checkpoint is; if there is none
+    /// yet, it stays at the start.
     ///
     /// # Errors
     /// If the checkpoint is damaged or belongs to another network, or all epochs are done.
-    pub fn resume(&self, experiment: Experiment, data: &Dataset, device: Device) -> Result<Trainer> {
-        let mut trainer = Trainer::new(experiment, data, device)?;
+    pub fn resume(&self, run: &mut Run) -> Result<()> {
         if !self.last().exists() {
-            return Ok(trainer);
+            return Ok(());
         }
-        let file = weights::read(&self.last())?;
-        let not_a_run = |cause: String| TrainError::NotARun { folder: self.path.clone(), cause };
-        let position = file.metadata.get(POSITION).ok_or_else(|| not_a_run(format!("{LAST} is no checkpoint")))?;
-        let position: SavedPosition =
-            serde_json::from_str(position).map_err(|error| not_a_run(format!("{LAST}: {error}")))?;
-        if position.dataset != trainer.source().name() {
-            let (then, now) = (position.dataset, trainer.source().name());
-            return Err(not_a_run(format!("it was trained on {then}, and now {now} would be used")).into());
-        }
-        weights::load_into(trainer.network(), &file.tensors)?;
-        let state = file.tensors.into_iter();
-        let state = state.filter_map(|(name, tensor)| Some((name.strip_prefix(OPTIMIZER_PREFIX)?.to_string(), tensor)));
-        trainer.optimizer.load_state(&state.collect::<BTreeMap<_, _>>(), position.optimizer_steps)?;
-        trainer.position = position.position;
+        run.trainer_mut().load_checkpoint(&self.last()).map_err(|error| match error {
+            Error::Train(TrainError::Checkpoint { cause, .. }) => {
+                TrainError::NotARun { folder: self.path.clone(), cause: format!("{LAST} {cause}") }.into()
+            }
+            other => other,
+        })?;
         // A run that was stopped between its last epoch and its test still has the test to do.
-        let Position { epoch, step, .. } = *trainer.position();
+        let &Position { epoch, step, .. } = run.trainer().position();
         let tested_or_beyond = self.tested_after() == Some(epoch) || step > 0;
-        if epoch >= trainer.experiment().training.epochs && tested_or_beyond {
+        if epoch >= run.trainer().config().epochs && tested_or_beyond {
             return Err(TrainError::NothingToDo { done: epoch }.into());
         }
-        Ok(trainer)
+        Ok(())
     }
 
     /// How many epochs the run had done when its summary was written.
@@ -179,13 +138,12 @@ impl RunFolder {
     /// If something cannot be written; what was there before is whole then.
     pub fn save_epoch(&self, trainer: &Trainer) -> Result<()> {
         let history = &trainer.position().history;
-        let score = |metrics: &EpochMetrics| metrics.validation_accuracy.unwrap_or(metrics.train_accuracy);
         let (newest, earlier) = match history.split_last() {
             Some((newest, earlier)) => (newest, earlier),
             None => return self.save_checkpoint(trainer),
         };
-        if earlier.iter().all(|metrics| score(metrics) < score(newest)) {
-            weights::save_network(&self.best(), trainer.network(), &self.provenance(trainer))?;
+        if earlier.iter().all(|metrics| metrics.score() < newest.score()) {
+            weights::save_network(&self.best(), trainer.network(), &trainer.provenance())?;
         }
         // Before what can be made again from it.
         self.save_checkpoint(trainer)?;
@@ -204,15 +162,24 @@ impl RunFolder {
         write_atomically(self.file(METRICS), |file| {
             history.iter().try_for_each(|metrics| writeln!(file, "{}", serde_json::to_string(metrics)?))
         })?;
-        let point = |metrics: &EpochMetrics| CurvePoint {
+        #[cfg(feature = "figures")]
+        self.save_curve(trainer)?;
+        Ok(())
+    }
+
+    #[cfg(feature = "figures")]
+    fn save_curve(&self, trainer: &Trainer) -> Result<()> {
+        let points = trainer.position().history.iter().map(|metrics| CurvePoint {
             epoch: metrics.epoch as f64,
             loss: metrics.loss,
             train_accuracy: metrics.train_accuracy,
             validation_accuracy: metrics.validation_accuracy,
             spiking_accuracy: metrics.spiking_accuracy,
-        };
-        let points: Vec<CurvePoint> = history.iter().map(point).collect();
-        let curve = learning_curve(&format!("Learning curve: {}", trainer.source().name()), &points);
+            validation_loss: metrics.validation_loss,
+            spiking_loss: metrics.spiking_loss,
+        });
+        let title = format!("Learning curve: {}", trainer.dataset().unwrap_or("a run"));
+        let curve = learning_curve(&title, &points.collect::<Vec<_>>());
         CURVE.iter().try_for_each(|file| curve.save(self.file(file)))
     }
 
@@ -221,18 +188,7 @@ impl RunFolder {
     /// # Errors
     /// If it cannot be written; the one before is whole then.
     pub fn save_checkpoint(&self, trainer: &Trainer) -> Result<()> {
-        let position = SavedPosition {
-            position: trainer.position().clone(),
-            optimizer_steps: trainer.optimizer.steps(),
-            dataset: trainer.source().name().to_string(),
-        };
-        let mut provenance = self.provenance(trainer);
-        let text = serde_json::to_string(&position).map_err(|error| Error::io("write", self.last(), error.into()))?;
-        provenance.facts.insert(POSITION.to_string(), text);
-        let state = trainer.optimizer.state().into_iter();
-        let state: Vec<(String, Tensor)> =
-            state.map(|(name, tensor)| (format!("{OPTIMIZER_PREFIX}{name}"), tensor)).collect();
-        weights::save_network_with(&self.last(), trainer.network(), &provenance, &state)
+        trainer.save_checkpoint(&self.last())
     }
 
     /// Writes the result of the run: the final weights, which say how good they are, and the summary.
@@ -240,35 +196,21 @@ impl RunFolder {
     /// # Errors
     /// If something cannot be written.
     pub fn save_result(&self, trainer: &Trainer, summary: &Summary) -> Result<()> {
-        let mut provenance = self.provenance(trainer);
-        provenance.facts.extend([
-            ("test_images".to_string(), summary.test_images.to_string()),
-            ("test_rate_accuracy".to_string(), format!("{:.4}", summary.test_rate_accuracy)),
-            ("test_spiking_accuracy".to_string(), format!("{:.4}", summary.test_spiking_accuracy)),
-            ("test_steps".to_string(), summary.test_accuracy_by_step.len().to_string()),
-        ]);
+        let mut provenance = trainer.provenance();
+        let number = |number: f64| format!("{number:.4}");
+        let steps = Some(summary.test_accuracy_by_step.len()).filter(|steps| *steps > 0);
+        let facts = [
+            ("test_images", Some(summary.test_images.to_string())),
+            ("test_rate_accuracy", summary.test_rate_accuracy.map(number)),
+            ("test_spiking_accuracy", summary.test_spiking_accuracy.map(number)),
+            ("test_rate_loss", summary.test_rate_loss.map(number)),
+            ("test_spiking_loss", summary.test_spiking_loss.map(number)),
+            ("test_steps", steps.map(|steps| steps.to_string())),
+        ];
+        provenance.facts.extend(facts.into_iter().filter_map(|(name, fact)| Some((name.to_string(), fact?))));
         weights::save_network(&self.file(WEIGHTS), trainer.network(), &provenance)?;
         let path = self.file(SUMMARY);
         let text = serde_json::to_string_pretty(summary).map_err(|error| Error::io("write", &path, error.into()))?;
         write_atomically(path, |file| writeln!(file, "{text}"))
     }
-
-    fn provenance(&self, trainer: &Trainer) -> Provenance {
-        let mut facts = BTreeMap::from([("epochs".to_string(), trainer.position().epoch.to_string())]);
-        if let Some(metrics) = trainer.position().history.last() {
-            let accuracies =
-                [("validation_accuracy", metrics.validation_accuracy), ("spiking_accuracy", metrics.spiking_accuracy)];
-            for (name, accuracy) in accuracies {
-                facts.extend(accuracy.map(|accuracy| (name.to_string(), format!("{accuracy:.4}"))));
-            }
-        }
-        Provenance { seed: trainer.experiment().seed, dataset: Some(trainer.source().name().to_string()), facts }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct SavedPosition {
-    position: Position,
-    optimizer_steps: u64,
-    dataset: String,
 }

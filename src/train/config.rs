@@ -2,21 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{OptimizerConfig, Precision, Schedule, TrainError};
+use super::{ObjectiveName, OptimizerConfig, Precision, Schedule, TrainError};
 
 /// How to train. The default is the reference recipe: 10 epochs of batches of 200, RMSprop at 0.001, cross-entropy of the
 /// unfiltered rates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainingConfig {
-    /// Passes over the training images.
+    /// Passes over the training samples.
     pub epochs: u64,
-    /// Images for a step; the last batch of an epoch may be smaller.
+    /// Samples for a step; the last batch of an epoch may be smaller.
     pub batch_size: usize,
     /// The learning rate, before the schedule's factor.
     pub learning_rate: f64,
     /// The numbers that convolutions and linear layers compute with.
     pub precision: Precision,
+    /// What is minimised: `cross_entropy`, `mean_squared_error`, or one of the program's own.
+    #[serde(skip_serializing_if = "ObjectiveName::is_default")]
+    pub objective: ObjectiveName,
     /// Which optimiser.
     pub optimizer: OptimizerConfig,
     /// How the learning rate changes.
@@ -30,6 +33,7 @@ impl Default for TrainingConfig {
             batch_size: 200,
             learning_rate: 0.001,
             precision: Precision::default(),
+            objective: ObjectiveName::default(),
             optimizer: OptimizerConfig::default(),
             schedule: Schedule::default(),
         }

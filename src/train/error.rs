@@ -18,9 +18,44 @@ pub enum TrainError {
         /// What is valid.
         expected: &'static str,
     },
-    /// Network and data do not fit together.
-    #[error("the network does not fit the data: {0}")]
-    Misfit(String),
+    /// There is nothing to train on.
+    #[error("there are no training samples")]
+    NoSamples,
+    /// An objective cannot compare output and target.
+    #[error("the objective {objective}: {cause}")]
+    Objective {
+        /// Its name.
+        objective: String,
+        /// What was expected and what came.
+        cause: String,
+    },
+    /// No objective has this name, or it is taken.
+    #[error("{name:?} cannot name an objective here: the names in use are {}; a program adds its own with train::register_objective", known.join(", "))]
+    ObjectiveName {
+        /// The name.
+        name: String,
+        /// The names in use.
+        known: Vec<String>,
+    },
+    /// More processes than rows in a batch.
+    #[error(
+        "{processes} processes cannot share a batch of {smallest} samples, the smallest of an epoch: expected at least one \
+         sample each; choose another training.batch_size"
+    )]
+    Shares {
+        /// How many processes there are.
+        processes: i64,
+        /// The samples of the smallest batch.
+        smallest: i64,
+    },
+    /// A file to go on from is no checkpoint, or one of another training.
+    #[error("{} {cause}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What it is or has that it should not: "is no checkpoint ..".
+        cause: String,
+    },
     /// The loss is no number any more.
     #[error(
         "the loss became {loss} in epoch {epoch}, step {step}; the first layer whose output is not finite is {layer}. \

@@ -68,6 +68,11 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
+    /// Adam with its usual parameters, without weight decay.
+    pub fn adam() -> Self {
+        Self::Adam { beta1: beta1(), beta2: beta2(), epsilon: epsilon(), weight_decay: 0.0 }
+    }
+
     /// The names of the tensors that it keeps for each parameter.
     fn slots(self) -> &'static [&'static str] {
         match self {
@@ -135,6 +140,12 @@ impl Optimizer {
         for (_, parameter) in &mut self.parameters {
             parameter.zero_grad();
         }
+    }
+
+    /// The gradients of the parameters that have one, in the order of the parameters; the very tensors that
+    /// [`step`](Self::step) uses.
+    pub fn gradients(&self) -> Vec<Tensor> {
+        self.parameters.iter().map(|(_, parameter)| parameter.grad()).filter(Tensor::defined).collect()
     }
 
     /// One step along the parameters' gradients; those without one stay.

@@ -7,7 +7,8 @@ use crate::device;
 
 /// The numbers that convolutions and linear layers compute with in training. Parameters, their gradients, the optimiser and
 /// the arithmetic of the neurons are `f32` always.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// `f32` throughout.

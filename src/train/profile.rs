@@ -5,8 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
-use super::batches::Order;
-use super::trainer::cross_entropy;
+use super::order::Order;
 use super::{Optimizer, Trainer};
 use crate::engine::{Activity, Observer, Pass, TrainingStep, Visit, forward};
 use crate::error::Result;
@@ -19,7 +18,7 @@ const WARM_UP: usize = 5;
 /// Where the time of a training step goes. All times are medians over steps (ms).
 #[derive(Clone, Debug, Serialize)]
 pub struct Profile {
-    /// Images in a step.
+    /// Samples in a step.
     pub batch_size: i64,
     /// Steps measured.
     pub steps: usize,
@@ -27,7 +26,7 @@ pub struct Profile {
     pub data: f64,
     /// The layers in order.
     pub layers: Vec<LayerTime>,
-    /// Cross-entropy, forward and backward.
+    /// The objective, forward and backward.
     pub loss: f64,
     /// The optimiser's step.
     pub optimizer: f64,
@@ -112,11 +111,10 @@ impl Trainer {
     /// # Errors
     /// If memory runs out.
     pub fn profile(&self, steps: usize) -> Result<Profile> {
-        let training = &self.experiment.training;
-        training.precision.set_up();
+        self.config.precision.set_up();
         let network = &self.network;
-        let mut optimizer = Optimizer::new(training.optimizer, network.named_parameters())?;
-        let order = Order::new(self.training.len(), training.batch_size, self.experiment.seed, 0, network.device())?;
+        let mut optimizer = Optimizer::new(self.config.optimizer, network.named_parameters())?;
+        let order = self.order(0);
         let buffers = network.named_parameters().into_iter().filter(|(_, tensor)| !tensor.requires_grad());
         let buffers: Vec<(Tensor, Tensor)> = buffers.map(|(_, tensor)| (tensor.copy(), tensor)).collect();
         let mut times = Vec::new();
@@ -139,31 +137,28 @@ impl Trainer {
     }
 
     fn whole_step(&self, order: &Order, index: u64, optimizer: &mut Optimizer) -> Result<()> {
-        let (images, labels) = order.batch(&self.training, index, self.input_kind())?;
+        let batch = self.batch(order.rows(index))?;
         optimizer.zero_grad();
-        cross_entropy(&self.network.forward_training(&images, index)?, &labels)?.f_backward()?;
+        let output = self.network.rates_activity(&batch.input, Some(index))?;
+        self.objective.loss(&output, &batch.target)?.f_backward()?;
         optimizer.step(0.0)
     }
 
     fn profile_step(&self, order: &Order, index: u64, optimizer: &mut Optimizer) -> Result<Times> {
         let (network, device) = (&self.network, self.network.device());
-        let (batch, data) = timed(device, || Ok(order.batch(&self.training, index, self.input_kind())?))?;
-        let (images, labels) = batch;
+        let (batch, data) = timed(device, || self.batch(order.rows(index)))?;
         optimizer.zero_grad();
         let mut pieces = Pieces { device, since: Instant::now(), cut: Vec::new() };
         let training = Some(TrainingStep { number: index });
-        let input = Activity::constant(&images);
-        forward(network, &input, None, &mut Pass { training, observer: Some(&mut pieces), ..Pass::rates() })?;
+        let mut pass = Pass { training, observer: Some(&mut pieces), ..Pass::rates() };
+        let output = forward(network, &batch.input, None, &mut pass)?.detached()?;
         let pieces = pieces.cut;
         let mut layers: Vec<[f64; 2]> = pieces.iter().map(|piece| [piece.forward, 0.0]).collect();
-        let last = pieces.last().map_or(&images, |piece| &piece.output);
-        let logits = last.detach().set_requires_grad(last.requires_grad());
-        let ((), loss) =
-            timed(device, || Ok(cross_entropy(&logits.f_to_kind(network.kind())?, &labels)?.f_backward()?))?;
+        let ((), loss) = timed(device, || Ok(self.objective.loss(&output, &batch.target)?.f_backward()?))?;
         // The gradient of each layer's output, summed over the layers that read it.
         let mut gradients: Vec<Option<Tensor>> = pieces.iter().map(|_| None).collect();
-        if let Some(last) = gradients.last_mut() {
-            *last = Some(logits.grad());
+        if let (Some(last), Some(piece)) = (gradients.last_mut(), pieces.last()) {
+            *last = Some(output.tensor().grad().f_to_kind(piece.output.kind())?);
         }
         for (position, Piece { inputs, output, .. }) in pieces.iter().enumerate().rev() {
             let Some(gradient) = gradients[position].take().filter(|_| output.requires_grad()) else { continue };
@@ -197,7 +192,7 @@ impl Trainer {
         };
         let sum = data + loss + optimizer + spent(false);
         Profile {
-            batch_size: self.training.len().min(self.experiment.training.batch_size as i64),
+            batch_size: self.training.len().min(self.config.batch_size as i64),
             steps: times.len(),
             affine_share: spent(true) / sum,
             data,

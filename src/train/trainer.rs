@@ -3,120 +3,152 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
-use tch::nn::VarStore;
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use super::batches::{Order, labelled};
-use super::{EpochMetrics, Optimizer, Running, TrainError};
-use crate::data::{Dataset, Source};
+use super::evaluation::{AsRates, Evaluation};
+use super::order::{Order, share};
+use super::sums::Sums;
+use super::{
+    EpochMetrics, GradientSync, Objective, Observer, OneProcess, Optimizer, Outcome, Position, Progress, TrainError,
+    TrainingConfig,
+};
+use crate::data::{Batch, Samples};
 use crate::error::Result;
-use crate::evaluate::{Labelled, rate_accuracy, spiking};
-use crate::experiment::Experiment;
 use crate::network::SpikingSequential;
 
 /// How often the sums on a device are read, which makes the host wait for it. (On the CPU there is nothing to wait for.)
 const STEPS_BETWEEN_READS: u64 = 50;
 
-/// Trains a network on images as rates, epoch by epoch, and can be stopped and saved between any two steps.
+/// Trains a network on samples as rates, epoch by epoch, and can be stopped and saved between any two steps.
+///
+/// What it trains on, minimises and evaluates are traits, each with an implementation that is the default: [`Samples`],
+/// [`Objective`], [`GradientSync`], [`Evaluation`]. Still samples are trained on at their constant rates; over samples that
+/// vary in time, synapses filter from a zero state (see [`rates_activity`](SpikingSequential::rates_activity)).
+///
+/// ```
+/// use std::sync::atomic::AtomicBool;
+///
+/// use tch::nn::VarStore;
+/// use tch::{Device, Kind, Tensor};
+/// use tch_spiking::data::Labelled;
+/// use tch_spiking::network::{Builder, NeuronSpec};
+/// use tch_spiking::neuron::Lif;
+/// use tch_spiking::train::{Trainer, TrainingConfig};
+///
+/// // Which of two numbers is larger?
+/// let images = Tensor::arange(200, (Kind::Float, Device::Cpu)).sin().reshape([100, 2]);
+/// let labels = images.argmax(1, false);
+/// let lif = NeuronSpec::new(Lif { amplitude: 0.01, ..Lif::default() }).tuned(100.0, 0.0);
+/// let network = Builder::new([2]).linear(20).layer(lif).linear(2).build(&VarStore::new(Device::Cpu).root(), 0)?;
+///
+/// let config = TrainingConfig { epochs: 20, batch_size: 10, learning_rate: 0.01, ..TrainingConfig::default() };
+/// let mut trainer = Trainer::new(network, config, 0, Labelled { images, labels })?;
+/// trainer.run(&mut (), &AtomicBool::new(false))?;
+/// let accuracy = trainer.position().history[19].train_accuracy;
+/// assert!(accuracy > Some(0.9), "{accuracy:?}");
+/// # Ok::<(), tch_spiking::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Trainer {
-    pub(super) experiment: Experiment,
-    pub(super) source: Source,
     pub(super) network: SpikingSequential,
-    pub(crate) optimizer: Optimizer,
-    pub(crate) position: Position,
-    pub(super) training: Labelled,
-    validation: Labelled,
-    test: Labelled,
-}
-
-/// How far a training has come: with weights and optimiser state all that a resumed run needs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Position {
-    /// Epochs done.
-    pub epoch: u64,
-    /// Steps done in the epoch under way.
-    pub step: u64,
-    /// The sums of the epoch under way.
-    pub running: Running,
-    /// The epochs done.
-    pub history: Vec<EpochMetrics>,
-}
-
-/// How a call of [`Trainer::run`] ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// All epochs are done.
-    Finished,
-    /// Stopped between two steps, as asked.
-    Interrupted,
-}
-
-/// What a training tells while it runs. Every method does nothing by default.
-pub trait Observer {
-    /// A step was done.
-    fn step(&mut self, _progress: &Progress) {}
-    /// An epoch was done and evaluated.
-    ///
-    /// # Errors
-    /// End the training.
-    fn epoch(&mut self, _trainer: &Trainer, _metrics: &EpochMetrics) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// Nobody watches.
-impl Observer for () {}
-
-/// Where a training is.
-#[derive(Clone, Debug)]
-pub struct Progress<'a> {
-    /// The epoch under way, counted from 1.
-    pub epoch: u64,
-    /// How many epochs there will be.
-    pub epochs: u64,
-    /// Steps done in this epoch.
-    pub step: u64,
-    /// Steps in an epoch.
-    pub steps: u64,
-    /// The epoch's sums so far.
-    pub running: &'a Running,
+    pub(super) config: TrainingConfig,
+    pub(super) seed: u64,
+    pub(super) dataset: Option<String>,
+    pub(super) training: Box<dyn Samples + Send>,
+    validation: Option<Box<dyn Samples + Send>>,
+    pub(super) objective: Box<dyn Objective>,
+    sync: Box<dyn GradientSync>,
+    evaluation: Box<dyn Evaluation>,
+    pub(super) optimizer: Optimizer,
+    pub(super) position: Position,
 }
 
 impl Trainer {
-    /// A training from the start.
+    /// A training from the start, of `network` on the samples `training`; with the objective that `config` names, in one
+    /// process. `seed` decides the order of the samples.
     ///
     /// # Errors
-    /// If the experiment is not valid or the network does not fit the data.
-    pub fn new(experiment: Experiment, data: &Dataset, device: Device) -> Result<Self> {
-        experiment.training.validate()?;
-        let vs = VarStore::new(device);
-        let network = SpikingSequential::new(&vs.root(), &experiment.network, experiment.seed)?;
-        let optimizer = Optimizer::new(experiment.training.optimizer, network.named_parameters())?;
-        if data.train.is_empty() {
-            return Err(TrainError::Misfit("there are no training images".to_string()).into());
+    /// If `config` is not valid, there are no samples, or they do not fit the network.
+    pub fn new(
+        network: SpikingSequential,
+        config: TrainingConfig,
+        seed: u64,
+        training: impl Samples + Send + 'static,
+    ) -> Result<Self> {
+        config.validate()?;
+        if training.is_empty() {
+            return Err(TrainError::NoSamples.into());
         }
+        training.check(&network)?;
         Ok(Self {
-            training: labelled(&data.train, &network)?,
-            validation: labelled(&data.validation, &network)?,
-            test: labelled(&data.test, &network)?,
-            source: data.source.clone(),
+            optimizer: Optimizer::new(config.optimizer, network.named_parameters())?,
+            objective: config.objective.make()?,
+            training: Box::new(training),
+            validation: None,
+            sync: Box::new(OneProcess),
+            evaluation: Box::new(AsRates),
             position: Position::default(),
-            experiment,
+            dataset: None,
             network,
-            optimizer,
+            config,
+            seed,
         })
     }
 
-    /// The experiment being run.
-    pub fn experiment(&self) -> &Experiment {
-        &self.experiment
+    /// With samples to evaluate after every epoch.
+    ///
+    /// # Errors
+    /// If they do not fit the network.
+    pub fn with_validation(mut self, samples: impl Samples + Send + 'static) -> Result<Self> {
+        samples.check(&self.network)?;
+        self.validation = Some(Box::new(samples)).filter(|samples| !samples.is_empty()).map(|samples| samples as _);
+        Ok(self)
     }
 
-    /// Which data it trains on.
-    pub fn source(&self) -> &Source {
-        &self.source
+    /// With another objective than the config's.
+    pub fn with_objective(mut self, objective: impl Objective + 'static) -> Self {
+        self.objective = Box::new(objective);
+        self
+    }
+
+    /// Together with other processes.
+    ///
+    /// # Errors
+    /// If some batch has fewer samples than there are processes.
+    pub fn with_sync(mut self, sync: impl GradientSync + 'static) -> Result<Self> {
+        let (processes, smallest) = (sync.size(), Order::smallest(self.training.len(), self.config.batch_size));
+        if processes > smallest {
+            return Err(TrainError::Shares { processes, smallest }.into());
+        }
+        self.sync = Box::new(sync);
+        Ok(self)
+    }
+
+    /// With another evaluation at an epoch's end than [`AsRates`].
+    pub fn with_evaluation(mut self, evaluation: impl Evaluation + 'static) -> Self {
+        self.evaluation = Box::new(evaluation);
+        self
+    }
+
+    /// With a name for the data, which checkpoints record: those of other data are refused.
+    pub fn with_dataset(mut self, name: impl Into<String>) -> Self {
+        self.dataset = Some(name.into());
+        self
+    }
+
+    /// How it trains.
+    pub fn config(&self) -> &TrainingConfig {
+        &self.config
+    }
+
+    /// What the order of the samples is drawn from.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// What the data is called, if it has a name.
+    pub fn dataset(&self) -> Option<&str> {
+        self.dataset.as_deref()
     }
 
     /// The network being trained.
@@ -124,14 +156,24 @@ impl Trainer {
         &self.network
     }
 
-    /// How many images it trains on.
-    pub fn training_images(&self) -> i64 {
-        self.training.len()
+    /// The network, trained as far as it is.
+    pub fn into_network(self) -> SpikingSequential {
+        self.network
     }
 
-    /// The test images; not looked at in training.
-    pub fn test(&self) -> &Labelled {
-        &self.test
+    /// The samples that it trains on.
+    pub fn training(&self) -> &dyn Samples {
+        &*self.training
+    }
+
+    /// The samples to evaluate after every epoch, if there are any.
+    pub fn validation(&self) -> Option<&dyn Samples> {
+        self.validation.as_deref().map(|samples| samples as &dyn Samples)
+    }
+
+    /// What is minimised.
+    pub fn objective(&self) -> &dyn Objective {
+        &*self.objective
     }
 
     /// How far it has come.
@@ -139,23 +181,28 @@ impl Trainer {
         &self.position
     }
 
-    /// About how much memory (bytes) a simulation may take.
-    pub fn memory(&self) -> usize {
-        self.experiment.simulation.memory_mib.saturating_mul(1 << 20)
+    /// The kind of the inputs that a training step takes.
+    fn input_kind(&self) -> Kind {
+        self.config.precision.input_kind(self.network.kind())
     }
 
-    /// The kind of the images that a training step takes.
-    pub(super) fn input_kind(&self) -> Kind {
-        self.experiment.training.precision.input_kind(self.network.kind())
+    /// These samples to train on.
+    pub(super) fn batch(&self, rows: &[i64]) -> Result<Batch> {
+        self.training.batch(rows, self.network.device(), self.input_kind())
+    }
+
+    /// The order of the samples in the epoch of this number.
+    pub(super) fn order(&self, epoch: u64) -> Order {
+        Order::new(self.training.len(), self.config.batch_size, self.seed, epoch)
     }
 
     /// Trains until all epochs are done, or `stop` is set: then the step under way is finished.
     ///
     /// # Errors
-    /// If the loss is not finite any more, memory runs out, or the observer fails.
+    /// If the loss is not finite any more, memory runs out, or samples, objective, processes or observer fail.
     pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
-        self.experiment.training.precision.set_up();
-        while self.position.epoch < self.experiment.training.epochs {
+        self.config.precision.set_up();
+        while self.position.epoch < self.config.epochs {
             if self.run_epoch(observer, stop)? == Outcome::Interrupted {
                 return Ok(Outcome::Interrupted);
             }
@@ -166,10 +213,9 @@ impl Trainer {
     }
 
     fn run_epoch(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
-        let Experiment { seed, ref training, .. } = self.experiment;
-        let (epoch, epochs, batch) = (self.position.epoch, training.epochs, training.batch_size);
+        let (epoch, epochs) = (self.position.epoch, self.config.epochs);
         let device = self.network.device();
-        let order = Order::new(self.training.len(), batch, seed, epoch, device)?;
+        let order = self.order(epoch);
         let mut sums = Sums::new(device)?;
         let mut since = Instant::now();
         while self.position.step < order.batches() {
@@ -191,31 +237,31 @@ impl Trainer {
 
     fn step(&mut self, order: &Order, sums: &mut Sums) -> Result<()> {
         let index = self.position.step;
-        let (images, labels) = order.batch(&self.training, index, self.input_kind())?;
+        let whole = order.rows(index);
+        let own = share(whole, self.sync.rank(), self.sync.size());
+        let batch = self.batch(own)?;
         self.optimizer.zero_grad();
-        let output = self.network.forward_training(&images, self.position.epoch * order.batches() + index)?;
-        let loss = cross_entropy(&output, &labels)?;
-        loss.f_backward()?;
+        let output = self.network.rates_activity(&batch.input, Some(self.position.epoch * order.batches() + index))?;
+        let loss = self.objective.loss(&output, &batch.target)?;
+        weighted(&loss, own.len() as i64 * self.sync.size(), whole.len() as i64)?.f_backward()?;
+        self.sync.reduce(&self.optimizer.gradients())?;
         self.optimizer.step(self.learning_rate(index as f64 / order.batches() as f64))?;
         self.position.step += 1;
-        sums.add(&output, &loss, &labels)
+        let right = tch::no_grad(|| self.objective.right(&output, &batch.target))?;
+        Ok(sums.add(own.len() as i64, &loss, right)?)
     }
 
     /// The learning rate at `part` of the epoch under way.
     fn learning_rate(&self, part: f64) -> f64 {
-        let training = &self.experiment.training;
         let done = self.position.epoch as f64 + part;
-        training.learning_rate * training.schedule.factor(done, training.epochs as f64)
+        self.config.learning_rate * self.config.schedule.factor(done, self.config.epochs as f64)
     }
 
     /// Adds the device's sums to the epoch's.
     fn read(&mut self, sums: &mut Sums, since: &mut Instant) -> Result<()> {
         let running = &mut self.position.running;
-        running.loss += sums.loss.f_double_value(&[])?;
-        running.right += sums.right.f_int64_value(&[])?;
-        running.images += sums.images;
+        sums.move_to(running)?;
         running.seconds += since.elapsed().as_secs_f64();
-        *sums = Sums::new(sums.loss.device())?;
         *since = Instant::now();
         Ok(())
     }
@@ -224,8 +270,8 @@ impl Trainer {
         if self.position.running.loss.is_finite() {
             return Ok(());
         }
-        let (images, _) = order.batch(&self.training, self.position.step - 1, self.input_kind())?;
-        let layer = self.network.first_non_finite_layer(&crate::engine::Activity::Constant(images))?;
+        let rows = share(order.rows(self.position.step - 1), self.sync.rank(), self.sync.size());
+        let layer = self.network.first_non_finite_layer(&self.batch(rows)?.input)?;
         Err(TrainError::NonFinite {
             loss: self.position.running.loss,
             epoch: self.position.epoch + 1,
@@ -240,28 +286,15 @@ impl Trainer {
         let running = std::mem::take(&mut self.position.running);
         self.position.epoch += 1;
         self.position.step = 0;
-        let sample = match self.validation.is_empty() {
-            true => &self.training,
-            false => &self.validation,
-        }
-        .first(self.experiment.simulation.sample as i64);
-        let validation_accuracy = match self.validation.is_empty() {
-            true => None,
-            false => Some(rate_accuracy(&self.network, &self.validation)?),
-        };
-        let spiking_accuracy = match sample.is_empty() {
-            true => None,
-            false => {
-                let steps = self.network.spec().steps;
-                Some(spiking(&self.network, &sample, steps, self.memory(), &mut |_| {})?.accuracy())
-            }
-        };
+        let evaluated = self.evaluation.evaluate(self)?;
         let metrics = EpochMetrics {
             epoch: self.position.epoch,
             loss: running.mean_loss(),
             train_accuracy: running.accuracy(),
-            validation_accuracy,
-            spiking_accuracy,
+            validation_accuracy: evaluated.validation_accuracy,
+            spiking_accuracy: evaluated.spiking_accuracy,
+            validation_loss: evaluated.validation_loss,
+            spiking_loss: evaluated.spiking_loss,
             learning_rate,
             images_per_second: running.images_per_second(),
             seconds: running.seconds,
@@ -271,35 +304,10 @@ impl Trainer {
     }
 }
 
-/// Cross-entropy of `output` `[B, classes]` (as logits) against `labels` `[B]`, mean over the batch.
-pub(super) fn cross_entropy(output: &Tensor, labels: &Tensor) -> Result<Tensor, tch::TchError> {
-    const NO_IGNORED_CLASS: i64 = -100;
-    output.f_cross_entropy_loss(labels, None::<Tensor>, Reduction::Mean, NO_IGNORED_CLASS, 0.0)
-}
-
-/// Sums kept on the device, so that no step waits for them.
-struct Sums {
-    loss: Tensor,
-    right: Tensor,
-    images: i64,
-}
-
-impl Sums {
-    fn new(device: Device) -> Result<Self, tch::TchError> {
-        Ok(Self {
-            loss: Tensor::f_zeros([] as [i64; 0], (Kind::Double, device))?,
-            right: Tensor::f_zeros([] as [i64; 0], (Kind::Int64, device))?,
-            images: 0,
-        })
-    }
-
-    fn add(&mut self, output: &Tensor, loss: &Tensor, labels: &Tensor) -> Result<()> {
-        let _without_gradient = tch::no_grad_guard();
-        let images = labels.size()[0];
-        self.loss = self.loss.f_add(&loss.f_to_kind(Kind::Double)?.f_mul_scalar(images)?)?;
-        let right = output.f_argmax(-1, false)?.f_eq_tensor(labels)?.f_sum(Kind::Int64)?;
-        self.right = self.right.f_add(&right)?;
-        self.images += images;
-        Ok(())
+/// The loss of `own` rows as a part of that of `whole` rows, so that the mean of the processes' gradients is that of the batch.
+fn weighted(loss: &Tensor, own: i64, whole: i64) -> Result<Tensor, tch::TchError> {
+    match own == whole {
+        true => Ok(loss.shallow_clone()),
+        false => loss.f_mul_scalar(own as f64 / whole as f64),
     }
 }

@@ -17,8 +17,8 @@ use crate::network::SpikingSequential;
 /// # Errors
 /// [`WeightsError::Misfits`], with all that does not fit; nothing is copied then.
 pub fn load_into(network: &SpikingSequential, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    check_fit(network, tensors)?;
     let parameters = network.named_parameters();
-    check(parameters.iter().map(|(name, parameter)| (name.as_str(), parameter.size())), tensors)?;
     let _without_gradient = tch::no_grad_guard();
     for (name, mut parameter) in parameters {
         if let Some(tensor) = tensors.get(&name) {
@@ -26,6 +26,12 @@ pub fn load_into(network: &SpikingSequential, tensors: &BTreeMap<String, Tensor>
         }
     }
     Ok(())
+}
+
+/// Checks that [`load_into`] would copy `tensors`.
+pub(crate) fn check_fit(network: &SpikingSequential, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    let parameters = network.named_parameters();
+    Ok(check(parameters.iter().map(|(name, parameter)| (name.as_str(), parameter.size())), tensors)?)
 }
 
 /// Checks that `tensors` are parameters of these names and shapes.

@@ -55,6 +55,7 @@ use crate::error::{Error, Result};
 use archive::Archive;
 use budget::Budget;
 
+pub(crate) use assign::check_fit;
 pub use assign::load_into;
 pub use convert::{Converted, OutputFormat, convert};
 pub use error::{Misfit, WeightsError};

@@ -1,0 +1,160 @@
+//! What a network is trained and evaluated on, as batches of tensors.
+
+use std::fmt::Debug;
+
+use tch::{Device, Kind, Tensor};
+
+use super::DataError;
+use crate::engine::Activity;
+use crate::error::Result;
+use crate::network::SpikingSequential;
+use crate::network::shape::show;
+
+/// Something to learn from: so many samples, given out in batches.
+///
+/// A program trains on data of its own by implementing this; [`Labelled`](super::Labelled) is what images are.
+///
+/// ```
+/// use tch::{Device, Kind, Tensor};
+/// use tch_spiking::data::{Batch, Samples, Target};
+/// use tch_spiking::engine::Activity;
+///
+/// /// The parabola, at 100 places.
+/// #[derive(Debug)]
+/// struct Parabola;
+///
+/// impl Samples for Parabola {
+///     fn len(&self) -> i64 {
+///         100
+///     }
+///     fn batch(&self, rows: &[i64], to: Device, kind: Kind) -> tch_spiking::Result<Batch> {
+///         let x = Tensor::f_from_slice(rows)?.f_unsqueeze(-1)?.f_to_kind(Kind::Double)? / 50.0 - 1.0;
+///         let input = Activity::Constant(x.f_to_kind(kind)?.f_to_device(to)?);
+///         Ok(Batch { input, target: Target::Values((&x * &x).f_to_device(to)?) })
+///     }
+/// }
+///
+/// assert_eq!(Parabola.batch(&[0, 50], Device::Cpu, Kind::Float)?.input.tensor().size(), [2, 1]);
+/// # Ok::<(), tch_spiking::Error>(())
+/// ```
+pub trait Samples: Debug {
+    /// How many samples there are.
+    fn len(&self) -> i64;
+
+    /// The samples of these numbers, from 0, in this order: the input in `kind` (that of the network, or `BFloat16` in mixed
+    /// precision), all on the device `to`. All samples of a batch have as many timesteps. The same rows give the same batch.
+    ///
+    /// # Errors
+    /// If a row is not there, or the data cannot be read.
+    fn batch(&self, rows: &[i64], to: Device, kind: Kind) -> Result<Batch>;
+
+    /// Whether there is no sample.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Checks, before anything is trained, that the samples fit `network`; here by the first of them.
+    ///
+    /// # Errors
+    /// If they do not: naming both shapes.
+    fn check(&self, network: &SpikingSequential) -> Result<()> {
+        match self.is_empty() {
+            true => Ok(()),
+            false => self.batch(&[0], network.device(), network.kind())?.check(network),
+        }
+    }
+}
+
+/// Some samples, and what a network should make of them.
+#[derive(Debug)]
+pub struct Batch {
+    /// `[B, input]`, or `[T, B, input]` over time.
+    pub input: Activity,
+    /// What the output should be.
+    pub target: Target,
+}
+
+/// What the outputs for a batch should be.
+#[derive(Debug)]
+pub enum Target {
+    /// `[B]`, `Int64`: the number of the highest output, from 0.
+    Classes(Tensor),
+    /// `[B, output]`: the values of the output; over time, of the last timestep.
+    Values(Tensor),
+    /// `[T, B, output]`: the values of the output at every timestep.
+    Sequence(Tensor),
+}
+
+impl Target {
+    /// The tensor, whatever it means.
+    pub fn tensor(&self) -> &Tensor {
+        match self {
+            Self::Classes(tensor) | Self::Values(tensor) | Self::Sequence(tensor) => tensor,
+        }
+    }
+}
+
+impl Batch {
+    /// Checks that shapes and kinds fit `network`, and classes its outputs.
+    fn check(&self, network: &SpikingSequential) -> Result<()> {
+        network.check_input(self.input.tensor(), self.input.leading(), network.kind())?;
+        let (batch, output) = (self.input.batch(), network.output_shape());
+        let fail = |expected: Vec<i64>, found: &Tensor| {
+            let (expected, found) = (show(&expected), show(&found.size()));
+            Err(DataError::Misfit(format!("its output for a batch is {expected}, the target {found}")).into())
+        };
+        match &self.target {
+            Target::Classes(classes) if classes.size() != [batch] || classes.kind() != Kind::Int64 => {
+                let (found, kind) = (show(&classes.size()), classes.kind());
+                Err(DataError::Misfit(format!("classes are {found} of {kind:?}, expected {batch} of Int64")).into())
+            }
+            Target::Classes(classes) => check_class(classes.f_max()?.f_int64_value(&[])?, network),
+            Target::Values(values) if values.size() != [&[batch], output].concat() => {
+                fail([&[batch], output].concat(), values)
+            }
+            Target::Sequence(values) => {
+                let steps = self.input.steps().unwrap_or_else(|| values.size().first().copied().unwrap_or(0));
+                let expected = [&[steps, batch], output].concat();
+                if values.size() == expected { Ok(()) } else { fail(expected, values) }
+            }
+            Target::Values(_) => Ok(()),
+        }
+    }
+}
+
+/// Checks that `network` has an output for the class `highest` and those below.
+pub(super) fn check_class(highest: i64, network: &SpikingSequential) -> Result<()> {
+    let misfit = |cause: String| Err(DataError::Misfit(cause).into());
+    match network.output_shape() {
+        &[classes] if highest < classes => Ok(()),
+        [classes] => misfit(format!("there are images of class {highest}, counted from 0, but only {classes} outputs")),
+        other => misfit(format!("its output is {}, expected one number a class", show(other))),
+    }
+}
+
+/// Batches of up to `size` of the first `count` samples, in order, on the device and in the kind of `network`.
+pub(crate) fn batches<'a>(
+    samples: &'a dyn Samples,
+    count: i64,
+    size: i64,
+    network: &SpikingSequential,
+) -> impl Iterator<Item = Result<Batch>> + 'a {
+    let (count, size) = (count.clamp(0, samples.len()), size.max(1));
+    let (device, kind) = (network.device(), network.kind());
+    (0..count).step_by(size as usize).map(move |start| {
+        let rows: Vec<i64> = (start..count.min(start + size)).collect();
+        samples.batch(&rows, device, kind)
+    })
+}
+
+impl<S: Samples + ?Sized> Samples for Box<S> {
+    fn len(&self) -> i64 {
+        (**self).len()
+    }
+    fn batch(&self, rows: &[i64], to: Device, kind: Kind) -> Result<Batch> {
+        (**self).batch(rows, to, kind)
+    }
+    fn check(&self, network: &SpikingSequential) -> Result<()> {
+        (**self).check(network)
+    }
+}

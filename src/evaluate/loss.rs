@@ -1,0 +1,38 @@
+//! How far the outputs of spikes are from their targets.
+
+use tch::Kind;
+
+use crate::data::{Samples, batches};
+use crate::engine::{Activity, Simulation};
+use crate::error::Result;
+use crate::network::SpikingSequential;
+use crate::train::Objective;
+
+/// The mean loss of `samples` with the network as spikes, without gradients; `NaN` of no samples.
+///
+/// How they are simulated is that of [`SpikingOptions`](super::SpikingOptions), but to the last step whatever the confidence. The
+/// objective sees the output over time,
+/// `[T, B, output]`.
+///
+/// # Errors
+/// If the samples are not what the network takes, or have no targets of the objective's kind.
+pub fn spiking_loss(
+    network: &SpikingSequential,
+    samples: &dyn Samples,
+    objective: &dyn Objective,
+    options: super::SpikingOptions,
+) -> Result<f64> {
+    const BATCH: i64 = 250;
+    let _without_gradient = tch::no_grad_guard();
+    let count = options.samples.unwrap_or(i64::MAX).clamp(0, samples.len());
+    let mut sum = 0.0;
+    for batch in batches(samples, count, BATCH, network) {
+        let batch = batch?;
+        let steps = batch.input.steps().unwrap_or(options.steps);
+        let simulation = Simulation { steps, memory: options.memory, engine: options.engine, probes: &[] };
+        let output = Activity::Varying(simulation.run(network, &batch.input)?.output);
+        let loss = objective.loss(&output, &batch.target)?.f_to_kind(Kind::Double)?.f_double_value(&[])?;
+        sum += loss * batch.input.batch() as f64;
+    }
+    Ok(sum / count as f64)
+}

@@ -1,0 +1,191 @@
+//! What ties an experiment to a trainer.
+
+use std::sync::atomic::AtomicBool;
+
+use tch::Device;
+use tch::nn::VarStore;
+
+use super::{Experiment, RatesAndSpikes, Summary};
+use crate::data::{Dataset, DatasetName, Samples, Source, Splits, Target, load_splits};
+use crate::error::Result;
+use crate::evaluate::rate_accuracy;
+use crate::network::SpikingSequential;
+use crate::train::{Observer, Outcome, Trainer, score_rates};
+
+/// An experiment being run: its trainer, and the samples that are looked at once, at the end.
+///
+/// A data set of the program's own (see [`register`](crate::data::register)) is trained on by its name:
+///
+/// ```
+/// use tch::{Device, Kind, Tensor};
+/// use tch_spiking::data::{self, Batch, Samples, Splits, Target};
+/// use tch_spiking::engine::Activity;
+/// use tch_spiking::run::Run;
+/// use tch_spiking::{Experiment, Result};
+///
+/// /// One sine, and its square.
+/// #[derive(Debug)]
+/// struct Squares;
+///
+/// impl Samples for Squares {
+///     fn len(&self) -> i64 {
+///         64
+///     }
+///     fn batch(&self, rows: &[i64], to: Device, kind: Kind) -> Result<Batch> {
+///         let sine = Tensor::f_from_slice(rows)?.f_unsqueeze(-1)?.f_to_kind(kind)?.f_to_device(to)?.f_sin()?;
+///         Ok(Batch { target: Target::Values(&sine * &sine), input: Activity::Constant(sine) })
+///     }
+/// }
+///
+/// data::register("squares", |_, _| Ok(Splits { train: Box::new(Squares), validation: None, test: None }))?;
+/// let experiment = Experiment::from_toml(
+///     "
+///     [data]
+///     dataset = 'squares'
+///     [training]
+///     epochs = 2
+///     objective = 'mean_squared_error'
+///     [network]
+///     input = [1]
+///     layers = [
+///         { type = 'linear', out_features = 50 },
+///         { type = 'lif', amplitude = 0.01, max_rate = 100 },
+///         { type = 'linear', out_features = 1 },
+///     ]
+///     ",
+/// )?;
+/// let mut run = Run::load(experiment, Device::Cpu, &mut |_| {})?;
+/// run.run(&mut (), &Default::default())?;
+/// assert_eq!(run.trainer().position().history.len(), 2);
+/// # Ok::<(), tch_spiking::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Run {
+    experiment: Experiment,
+    source: Source,
+    trainer: Trainer,
+    test: Option<Box<dyn Samples + Send>>,
+    /// What is evaluated, of all samples.
+    evaluation: RatesAndSpikes,
+}
+
+impl Run {
+    /// A run of `experiment` from the start, on the images of `data`.
+    ///
+    /// # Errors
+    /// If the experiment is not valid or the network does not fit the data.
+    pub fn new(experiment: Experiment, data: &Dataset, device: Device) -> Result<Self> {
+        let network = network(&experiment, device)?;
+        let splits = Splits::of_images(data, &network)?;
+        Self::with(experiment, network, data.source.clone(), splits)
+    }
+
+    /// A run of `experiment` from the start, on the data that it names; `notice` is told in plain sentences what is done for
+    /// that.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new), and if the data is not available.
+    pub fn load(experiment: Experiment, device: Device, notice: &mut dyn FnMut(&str)) -> Result<Self> {
+        let network = network(&experiment, device)?;
+        let (source, splits) = load_splits(&experiment.data, experiment.seed, &network, notice)?;
+        Self::with(experiment, network, source, splits)
+    }
+
+    fn with(mut experiment: Experiment, network: SpikingSequential, source: Source, splits: Splits) -> Result<Self> {
+        // What was used, not what was asked for: "auto" may mean something else tomorrow.
+        experiment.data.dataset = DatasetName::from(&source);
+        let Splits { train, validation, test } = splits;
+        let classes = match train.is_empty() {
+            true => false,
+            false => matches!(train.batch(&[0], network.device(), network.kind())?.target, Target::Classes(_)),
+        };
+        if let Some(test) = &test {
+            test.check(&network)?;
+        }
+        let memory = experiment.simulation.memory_mib.saturating_mul(1 << 20);
+        let evaluation = RatesAndSpikes { classes, sample: experiment.simulation.sample, memory };
+        let mut trainer = Trainer::new(network, experiment.training.clone(), experiment.seed, train)?
+            .with_dataset(source.name())
+            .with_evaluation(evaluation);
+        if let Some(validation) = validation {
+            trainer = trainer.with_validation(validation)?;
+        }
+        Ok(Self { experiment, source, trainer, test, evaluation })
+    }
+
+    /// The experiment being run.
+    pub fn experiment(&self) -> &Experiment {
+        &self.experiment
+    }
+
+    /// Which data it trains on.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Its trainer.
+    pub fn trainer(&self) -> &Trainer {
+        &self.trainer
+    }
+
+    /// Its trainer, to be trained.
+    pub fn trainer_mut(&mut self) -> &mut Trainer {
+        &mut self.trainer
+    }
+
+    /// Its trainer alone.
+    pub fn into_trainer(self) -> Trainer {
+        self.trainer
+    }
+
+    /// The samples that are looked at once, at the end, if there are any.
+    pub fn test_samples(&self) -> Option<&dyn Samples> {
+        self.test.as_deref().filter(|samples| !samples.is_empty()).map(|samples| samples as &dyn Samples)
+    }
+
+    /// Trains: see [`Trainer::run`].
+    ///
+    /// # Errors
+    /// As for that.
+    pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
+        self.trainer.run(observer, stop)
+    }
+
+    /// Tests the newest weights as rates and as spikes, the specification's number of timesteps; none without test samples.
+    /// `progress` is told how many samples are done as spikes.
+    ///
+    /// # Errors
+    /// If memory runs out or the samples cannot be read.
+    pub fn test(&self, progress: &mut dyn FnMut(i64)) -> Result<Option<Summary>> {
+        let Some(test) = self.test_samples() else { return Ok(None) };
+        let (network, objective) = (self.trainer.network(), self.trainer.objective());
+        let (test_rate_accuracy, test_rate_loss) = match self.evaluation.classes {
+            true => (Some(rate_accuracy(network, test)?), None),
+            false => (None, Some(score_rates(network, test, objective)?.loss)),
+        };
+        let all = RatesAndSpikes { sample: usize::MAX, ..self.evaluation };
+        let spikes = all.spikes(network, test, objective, progress)?;
+        let position = self.trainer.position();
+        Ok(Some(Summary {
+            dataset: self.source.clone(),
+            train_images: self.trainer.training().len(),
+            epochs: position.epoch,
+            seed: self.experiment.seed,
+            device: format!("{:?}", network.device()).to_lowercase(),
+            test_images: test.len(),
+            test_rate_accuracy,
+            test_spiking_accuracy: spikes.by_step.last().copied(),
+            test_accuracy_by_step: spikes.by_step,
+            test_rate_loss,
+            test_spiking_loss: spikes.loss,
+            training_seconds: position.history.iter().map(|metrics| metrics.seconds).sum(),
+            version: env!("CARGO_PKG_VERSION").to_string(),
+        }))
+    }
+}
+
+/// The experiment's network with its first weights.
+fn network(experiment: &Experiment, device: Device) -> Result<SpikingSequential> {
+    experiment.training.validate()?;
+    SpikingSequential::new(&VarStore::new(device).root(), &experiment.network, experiment.seed)
+}

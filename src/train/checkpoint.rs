@@ -1,0 +1,89 @@
+//! A training as a file: weights, optimiser state and position.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::{Position, TrainError, Trainer};
+use crate::error::{Error, Result};
+use crate::formats::weights::{self, OPTIMIZER_PREFIX, Provenance};
+
+/// The metadata of a checkpoint that a plain weights file does not have.
+const POSITION: &str = "position";
+
+#[derive(Serialize, Deserialize)]
+struct SavedPosition {
+    position: Position,
+    optimizer_steps: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dataset: Option<String>,
+}
+
+impl Trainer {
+    /// Saves weights, optimiser state and position to the safetensors file `path`, from which
+    /// [`load_checkpoint`](Self::load_checkpoint) goes on bit for bit. It is a weights file too, for all that reads those.
+    ///
+    /// # Errors
+    /// If it cannot be written; what was there before is whole then.
+    pub fn save_checkpoint(&self, path: &Path) -> Result<()> {
+        let position = SavedPosition {
+            position: self.position.clone(),
+            optimizer_steps: self.optimizer.steps(),
+            dataset: self.dataset.clone(),
+        };
+        let text = serde_json::to_string(&position).map_err(|error| Error::io("write", path, error.into()))?;
+        let mut provenance = self.provenance();
+        provenance.facts.insert(POSITION.to_string(), text);
+        let state = self.optimizer.state().into_iter();
+        let state: Vec<(String, Tensor)> =
+            state.map(|(name, tensor)| (format!("{OPTIMIZER_PREFIX}{name}"), tensor)).collect();
+        weights::save_network_with(path, &self.network, &provenance, &state)
+    }
+
+    /// Goes on where a trainer was that saved the checkpoint `path`: one of the same network, optimiser, samples and seed.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is no checkpoint, or is that of another network, optimiser or data set; nothing is changed
+    /// then.
+    pub fn load_checkpoint(&mut self, path: &Path) -> Result<()> {
+        let file = weights::read(path)?;
+        let fail = |cause: String| TrainError::Checkpoint { path: path.to_path_buf(), cause };
+        let position = file.metadata.get(POSITION).ok_or_else(|| {
+            fail("is no checkpoint: expected weights with a position in a training, found none".to_string())
+        })?;
+        let saved: SavedPosition = serde_json::from_str(position)
+            .map_err(|error| fail(format!("has a position that cannot be read: {error}")))?;
+        if let (Some(then), Some(now)) = (&saved.dataset, &self.dataset)
+            && then != now
+        {
+            return Err(fail(format!("is of a training on {then}, and now {now} would be used")).into());
+        }
+        weights::check_fit(&self.network, &file.tensors)?;
+        let state = file.tensors.iter().filter_map(|(name, tensor)| {
+            Some((name.strip_prefix(OPTIMIZER_PREFIX)?.to_string(), tensor.shallow_clone()))
+        });
+        self.optimizer.load_state(&state.collect::<BTreeMap<_, _>>(), saved.optimizer_steps)?;
+        weights::load_into(&self.network, &file.tensors)?;
+        self.position = saved.position;
+        Ok(())
+    }
+
+    /// What a file of its network says: seed, data, epochs and the newest accuracies.
+    pub fn provenance(&self) -> Provenance {
+        let mut facts = BTreeMap::from([("epochs".to_string(), self.position.epoch.to_string())]);
+        if let Some(metrics) = self.position.history.last() {
+            let results = [
+                ("validation_accuracy", metrics.validation_accuracy),
+                ("spiking_accuracy", metrics.spiking_accuracy),
+                ("validation_loss", metrics.validation_loss),
+                ("spiking_loss", metrics.spiking_loss),
+            ];
+            for (name, result) in results {
+                facts.extend(result.map(|result| (name.to_string(), format!("{result:.4}"))));
+            }
+        }
+        Provenance { seed: self.seed, dataset: self.dataset.clone(), facts }
+    }
+}
