@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks what CI checks, cheapest first: everything, or only the parts named.
 #
-#   scripts/check.sh [format] [scripts] [lint] [features] [docs] [examples] [doctests] [tests]
+#   scripts/check.sh [format] [scripts] [lint] [features] [imports] [docs] [examples] [doctests] [tests]
 #
 # All in the release profile, so that nothing is compiled twice.
 set -euo pipefail
@@ -35,6 +35,9 @@ check_features() {
     cargo test --locked --release --no-default-features --lib --test network --test convert --test simulation
 }
 
+# That the folders of src/ import only what stands below them.
+check_imports() { cargo test --locked --release --test imports; }
+
 check_docs() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --release --no-deps; }
 
 check_examples() {
@@ -58,7 +61,7 @@ check_tests() {
     fi
 }
 
-[[ $# != 0 ]] || set -- format scripts lint features docs examples doctests tests
+[[ $# != 0 ]] || set -- format scripts lint features imports docs examples doctests tests
 for part in "$@"; do
     if [[ $(type -t "check_$part") != function ]]; then
         printf 'check: no part is called %s; see the head of scripts/check.sh\n' "$part" >&2
