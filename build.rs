@@ -47,6 +47,8 @@ fn main() {
     }
     println!("cargo:rustc-link-arg={}", lib.display());
     link_for_doctests(&lib);
+    // DEP_TCH_SPIKING_LIBTORCH in the build scripts of packages that depend on this one.
+    println!("cargo:libtorch={}", lib.display());
     println!("cargo:rustc-env=TCH_SPIKING_LIBTORCH_LIB={}", lib.display());
 }
 

@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # Checks what CI checks, cheapest first: everything, or only the parts named.
 #
-#   scripts/check.sh [format] [scripts] [lint] [features] [docs] [examples] [doctests] [tests]
+#   scripts/check.sh [format] [scripts] [lint] [features] [imports] [docs] [examples] [embed] [doctests] [tests]
 #
 # All in the release profile, so that nothing is compiled twice.
 set -euo pipefail
 unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-check_format() { cargo fmt --check; }
+check_format() {
+    cargo fmt --check
+    rustfmt --check --edition 2024 examples/embed/build.rs examples/embed/src/main.rs
+}
 
 check_scripts() {
     local -a bash_scripts=(.ci/run scripts/*.sh) python_scripts
@@ -35,6 +38,9 @@ check_features() {
     cargo test --locked --release --no-default-features --lib --test network --test convert --test simulation
 }
 
+# That the folders of src/ import only what stands below them.
+check_imports() { cargo test --locked --release --test imports; }
+
 check_docs() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --release --no-deps; }
 
 check_examples() {
@@ -48,6 +54,20 @@ check_examples() {
     done
 }
 
+# A crate outside this workspace that embeds the library. It shares what is built here: profile and versions are the same.
+check_embed() (
+    root=$PWD
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+    cp -R examples/embed/. "$folder"
+    cp Cargo.lock "$folder"
+    cd "$folder"
+    sed -i.bak "s|path = \"../..\"|path = \"$root\"|" Cargo.toml
+    export LIBTORCH=${LIBTORCH-$root/libtorch} CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}
+    CARGO_PROFILE_RELEASE_DEBUG=line-tables-only cargo build --release
+    env -u LD_LIBRARY_PATH "$CARGO_TARGET_DIR/release/embed"
+)
+
 check_doctests() { cargo test --locked --release --doc; }
 
 check_tests() {
@@ -58,7 +78,7 @@ check_tests() {
     fi
 }
 
-[[ $# != 0 ]] || set -- format scripts lint features docs examples doctests tests
+[[ $# != 0 ]] || set -- format scripts lint features imports docs examples embed doctests tests
 for part in "$@"; do
     if [[ $(type -t "check_$part") != function ]]; then
         printf 'check: no part is called %s; see the head of scripts/check.sh\n' "$part" >&2
