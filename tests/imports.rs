@@ -18,16 +18,14 @@ struct Sources {
 const SOURCES: [Sources; 2] = [
     Sources {
         folder: "core/src",
-        rooms: &["simd", "threads", "synapse", "neuron", "surrogate", "kernels", "spec", "file", "event"],
-        known: &[("neuron/erased.rs", "kernels"), ("neuron/registry.rs", "spec")],
+        rooms: &["simd", "threads", "names", "synapse", "neuron", "surrogate", "spec", "file", "event"],
+        known: &[],
     },
     Sources {
         folder: "src",
         rooms: &[
             "atomic_file",
             "registry",
-            "synapse",
-            "neuron",
             "native",
             "device",
             "kernels",
@@ -37,21 +35,14 @@ const SOURCES: [Sources; 2] = [
             "formats",
             "data",
             "report",
-            "evaluate",
             "train",
+            "evaluate",
             "convert",
             "pretrained",
             "run",
             "cli",
         ],
-        known: &[
-            ("network/sequential.rs", "engine"),
-            ("neuron/dynamic.rs", "kernels"),
-            ("neuron/rate_operation.rs", "kernels"),
-            ("neuron/rate_operation.rs", "native"),
-            ("neuron/spiking_operation.rs", "kernels"),
-            ("train/trainer.rs", "run"),
-        ],
+        known: &[],
     },
 ];
 

@@ -13,7 +13,7 @@ use tch::{CModule, Device, IValue, Kind, Tensor};
 use tch_spiking::network::{BatchNorm, Builder, Conv2d, Distribution, InitialVoltage, LayerKind, LayerSpec, LeakyRelu};
 use tch_spiking::network::{Linear, NeuronSpec, Pool};
 use tch_spiking::neuron::{Lif, RectifiedLinear};
-use tch_spiking::weights::{load_network, load_network_as, read};
+use tch_spiking::weights::{load_network_as, read};
 use tch_spiking::{NetworkSpec, SpikingSequential, Synapse, torchscript};
 
 const STEPS: i64 = 30;

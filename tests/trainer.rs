@@ -18,7 +18,7 @@ use tch_spiking::train::{
     CrossEntropy, EpochMetrics, Evaluated, Evaluation, GradientSync, MeanSquaredError, Objective, Observer,
     OptimizerConfig, Outcome, Progress, Trainer, TrainingConfig, register_objective,
 };
-use tch_spiking::{Experiment, Result, SpikingSequential, Synapse};
+use tch_spiking::{Experiment, Result, SpikingSequential, Synapse, operation};
 
 const SGD: OptimizerConfig = OptimizerConfig::Sgd { momentum: 0.0, nesterov: false };
 
@@ -83,7 +83,7 @@ impl Samples for Products {
         let (x, y) = ((&time * 3.0 + &rows).sin(), (&time * 2.0 + &rows * 1.7).sin());
         let product = (&x * &y).unsqueeze(-1);
         let mut state = [product.get(0).zeros_like(), product.get(0).zeros_like()];
-        let filtered = Synapse::Alpha { tau: 0.01 }.filter(&product, 0.001, &mut state)?;
+        let filtered = operation::filter(Synapse::Alpha { tau: 0.01 }, &product, 0.001, &mut state)?;
         let input = Activity::Varying(Tensor::stack(&[x, y], -1).to_kind(kind));
         Ok(Batch { input, target: Target::Sequence(filtered.to_kind(kind)) })
     }
@@ -215,11 +215,11 @@ fn the_gradient_through_a_filter_is_that_of_its_kernel() {
     let input = mixed(-1.0, 1.0, &[steps, 3, 2], Kind::Double);
     let impulse = Tensor::eye(steps, (Kind::Double, Device::Cpu));
     let mut state = [impulse.get(0).zeros_like(), impulse.get(0).zeros_like()];
-    let kernel = Synapse::Alpha { tau: 0.01 }.filter(&impulse, 0.001, &mut state).unwrap();
+    let kernel = operation::filter(Synapse::Alpha { tau: 0.01 }, &impulse, 0.001, &mut state).unwrap();
 
     let ours = net.rates_activity(&Activity::Varying(input.shallow_clone()), Some(0)).unwrap().into_tensor();
     // Every timestep by itself, as one batch.
-    let folded = plain.forward_training(&input.flatten(0, 1)).unwrap().view([steps, 3]);
+    let folded = plain.forward_training(&input.flatten(0, 1), 0).unwrap().view([steps, 3]);
     let theirs = kernel.matmul(&folded).unsqueeze(-1);
     assert!(distance(&ours, &theirs) < 1e-12);
     let weights = mixed(-1.0, 1.0, &ours.size(), Kind::Double);

@@ -10,11 +10,11 @@
 //! | [`spec`] | network specifications, checked: graph, shapes, parameters |
 //! | [`event`] | the event engine: networks that run on the CPU, with arithmetic only where there are spikes |
 //! | [`file`] | network files (safetensors), read without libtorch |
-//! | [`kernels`] | what the formulas become over plain memory |
+//! | [`neuron::kernels`] | what the formulas become over plain memory |
 
 pub mod event;
 pub mod file;
-pub mod kernels;
+mod names;
 pub mod neuron;
 pub mod simd;
 pub mod spec;
@@ -23,5 +23,6 @@ pub mod synapse;
 pub mod threads;
 
 pub use event::EventNetwork;
+pub use neuron::kernels;
 pub use spec::NetworkSpec;
 pub use synapse::Synapse;

@@ -218,7 +218,9 @@ impl Place<'_> {
                     (Mode::Rates, Activity::Varying(_)) => input.steps().unwrap_or(1),
                     (Mode::Spikes | Mode::SpikingAware, _) => pass.steps,
                 };
-                let values = input.over_time(steps)?;
+                // In mixed precision the state would lose a long time constant.
+                let (given, own) = (input.kind(), self.network.kind());
+                let values = input.over_time(steps)?.f_to_kind(own)?;
                 let filtered = match state {
                     Some(state) => operation::filter(*synapse, &values, dt, &mut state.layers[self.index])?,
                     None => {
@@ -227,6 +229,7 @@ impl Place<'_> {
                         operation::filter(*synapse, &values, dt, &mut zeros?)?
                     }
                 };
+                let filtered = filtered.f_to_kind(given)?;
                 Ok((Activity::Varying(filtered), None))
             }
             _ => Ok((self.stateless(inputs, pass)?, None)),

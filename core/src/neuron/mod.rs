@@ -7,6 +7,7 @@
 //! | `fire.rs` | the spike as an explicit operation ([`Fire`]) |
 //! | `erased.rs` | any model behind one type ([`Neuron`]) |
 //! | `formula.rs` | formulas recorded as a list of operations ([`Formula`]) |
+//! | `kernels/` | what the formulas become over plain memory |
 //! | `elementary.rs` | exponentials and logarithms that vectorise |
 //! | `registry.rs` | the models that specifications can name |
 
@@ -15,6 +16,7 @@ mod erased;
 mod error;
 mod fire;
 mod formula;
+pub mod kernels;
 mod model;
 mod models;
 mod real;

@@ -4,6 +4,7 @@ use std::any::TypeId;
 use std::sync::{PoisonError, RwLock};
 
 use super::{Lif, Neuron, NeuronError, NeuronModel, RectifiedLinear};
+use crate::names;
 
 /// The models that come with the library; a program adds its own with [`register_neuron`].
 static MODELS: RwLock<Vec<Entry>> = RwLock::new(Vec::new());
@@ -42,20 +43,21 @@ fn entries() -> Vec<Entry> {
 ///
 /// `examples/06_custom_neuron.rs` registers a model and builds a network with it from TOML.
 pub fn register_neuron<M: NeuronModel>() -> Result<(), NeuronError> {
-    let new = entry::<M>();
-    let fail = |cause: &str| Err(NeuronError::Specification { neuron: M::NAME.to_string(), cause: cause.to_string() });
-    if crate::spec::is_layer_type(M::NAME) {
-        return fail("a layer type has this name already: choose another");
-    }
-    let mut added = MODELS.write().unwrap_or_else(PoisonError::into_inner);
-    match OWN.iter().chain(added.iter()).find(|known| known.name == M::NAME) {
-        Some(known) if (known.model)() == TypeId::of::<M>() => Ok(()),
-        Some(_) => fail("a model of this name is known already: choose another"),
-        None => {
-            added.push(new);
+    let fail = |cause: String| NeuronError::Specification { neuron: M::NAME.to_string(), cause };
+    if let Some(own) = OWN.iter().find(|own| own.name == M::NAME) {
+        let same = (own.model)() == TypeId::of::<M>();
+        return if same {
             Ok(())
-        }
+        } else {
+            Err(fail("the library has a model of this name: choose another".to_string()))
+        };
     }
+    names::claim(M::NAME, TypeId::of::<M>()).map_err(fail)?;
+    let mut added = MODELS.write().unwrap_or_else(PoisonError::into_inner);
+    if added.iter().all(|known| known.name != M::NAME) {
+        added.push(entry::<M>());
+    }
+    Ok(())
 }
 
 /// The names of all models.

@@ -1,10 +1,12 @@
 //! Layers of a program's own.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::ParameterSpec;
+use crate::names;
+use crate::neuron::is_neuron;
 
 /// A layer that is not one of the library's: what a specification needs to know of it.
 ///
@@ -75,18 +77,23 @@ static LAYERS: RwLock<Vec<(String, Parse)>> = RwLock::new(Vec::new());
 /// # Errors
 /// If a layer type or neuron model has that name already. (The same function twice is fine.)
 pub fn register_layer(name: &str, parse: Parse) -> Result<(), String> {
-    let mut layers = LAYERS.write().unwrap_or_else(PoisonError::into_inner);
-    let known = layers.iter().find(|(known, _)| known == name);
-    match known {
-        Some((_, same)) if std::ptr::fn_addr_eq(*same, parse) => Ok(()),
-        _ if known.is_some() || super::table::is_built_in(name) || crate::neuron::is_neuron(name) => {
-            Err(format!("there is a layer type called {name:?} already: choose another name"))
-        }
-        _ => {
-            layers.push((name.to_string(), parse));
+    if let Some(known) = registered(name) {
+        let same = std::ptr::fn_addr_eq(known, parse);
+        return if same {
             Ok(())
-        }
+        } else {
+            Err(format!("the layer type {name:?} is registered already: choose another name"))
+        };
     }
+    if is_neuron(name) {
+        return Err(format!("there is a neuron model called {name:?} already: choose another name"));
+    }
+    names::claim(name, TypeId::of::<Custom>())?;
+    let mut layers = LAYERS.write().unwrap_or_else(PoisonError::into_inner);
+    if layers.iter().all(|(known, _)| known != name) {
+        layers.push((name.to_string(), parse));
+    }
+    Ok(())
 }
 
 /// How a registered type is made from its table.

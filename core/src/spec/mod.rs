@@ -32,5 +32,4 @@ pub use layers::{BatchNorm, Conv2d, Dropout, LeakyRelu, Linear, Pool};
 pub use network::NetworkSpec;
 pub use neurons::{NeuronSpec, NeuronValues, Tuning};
 pub use parameters::{ParameterSpec, Start};
-pub use table::is_layer_type;
 pub use values::{Distribution, InitialVoltage, Pair};

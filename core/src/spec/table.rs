@@ -6,34 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::custom::{registered, registered_names};
 use super::{EdgeSpec, LayerKind, LayerSpec, NeuronSpec};
+use crate::names::LAYER_TYPES;
 use crate::neuron::{is_neuron, neuron_names};
-
-/// The types of layers without neurons.
-const BUILT_IN: [&str; 13] = [
-    "conv2d",
-    "linear",
-    "avg_pool",
-    "max_pool",
-    "flatten",
-    "dropout",
-    "relu",
-    "leaky_relu",
-    "batch_norm",
-    "lowpass",
-    "alpha",
-    "add",
-    "concat",
-];
-
-/// Whether the library has a layer type of this name, neurons aside.
-pub(super) fn is_built_in(name: &str) -> bool {
-    BUILT_IN.contains(&name)
-}
-
-/// Whether a layer type of this name is known, neurons aside.
-pub fn is_layer_type(name: &str) -> bool {
-    is_built_in(name) || registered(name).is_some()
-}
 
 impl LayerKind {
     fn from_table(mut table: toml::Table) -> Result<Self, String> {
@@ -66,7 +40,7 @@ impl LayerKind {
                 if let Some(parse) = registered(other) {
                     return parse(table).map(Self::Custom).map_err(|cause| format!("{name}: {cause}"));
                 }
-                let built_in = BUILT_IN.into_iter().chain(neuron_names()).map(str::to_string);
+                let built_in = LAYER_TYPES.into_iter().chain(neuron_names()).map(str::to_string);
                 let known: Vec<_> = built_in.chain(registered_names()).collect();
                 return Err(format!("unknown layer type `{name}`, expected one of `{}`", known.join("`, `")));
             }
