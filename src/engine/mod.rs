@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `activity.rs` | what flows between layers ([`Activity`]) |
 //! | `pass.rs` | the one propagation, in any mode ([`forward`]) |
+//! | `observer.rs` | what looks at a pass ([`Observer`]) |
 //! | `methods.rs` | what a [`Network`](crate::Network) does by name: `forward_rates`, `simulate` .. |
 //! | `probe.rs`, `observers.rs` | what can be recorded ([`Probe`]), and what records it |
 //! | `simulation.rs` | a whole simulation in pieces that fit into memory ([`Simulation`]) |
@@ -12,13 +13,15 @@
 mod activity;
 pub(crate) mod event;
 mod methods;
+mod observer;
 mod observers;
 mod pass;
 mod probe;
 mod simulation;
 
 pub use activity::Activity;
-pub use pass::{Mode, Observer, Pass, Recorded, TrainingStep, Visit, forward};
+pub use observer::{Observer, Recorded, Visit};
+pub use pass::{Mode, Pass, TrainingStep, forward};
 pub use probe::{Probe, Quantity, Recording};
 pub use simulation::Simulation;
 pub(crate) use simulation::record;

@@ -4,11 +4,12 @@
 //! scan over `T` inside one kernel, instead of `T` rounds of small ones. What comes before the first neurons sees a constant
 //! input and is computed once.
 
-use tch::{Kind, Tensor};
+use tch::Kind;
+use tch_spiking_core::Synapse;
 use tch_spiking_core::kernels::NoiseKey;
 use tch_spiking_core::spec::{LayerKind, NetworkError, Origin, streams};
 
-use super::Activity;
+use super::{Activity, Observer, Recorded, Visit};
 use crate::error::Result;
 use crate::network::{Layer, Network, Neurons, Parameters, State};
 use crate::operation::{self, DriveNoise, Spikes, SpikingDrive};
@@ -54,58 +55,6 @@ impl Pass<'_> {
     pub fn spikes(steps: i64) -> Self {
         Self { mode: Mode::Spikes, steps, training: None, observer: None }
     }
-}
-
-/// What looks at a pass, layer by layer. Every method does nothing by default.
-pub trait Observer: std::fmt::Debug {
-    /// Before a layer is computed; may replace its inputs.
-    ///
-    /// # Errors
-    /// End the pass.
-    fn before(&mut self, _index: usize, _layer: &Layer, _inputs: &mut [Activity]) -> Result<()> {
-        Ok(())
-    }
-
-    /// Whether to record a state variable of a layer of neurons.
-    fn records(&self, _layer: &Layer, _variable: &str) -> bool {
-        false
-    }
-
-    /// After a layer was computed; may replace its output.
-    ///
-    /// # Errors
-    /// End the pass.
-    fn after(&mut self, _visit: &mut Visit) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// A layer just computed.
-#[derive(Debug)]
-pub struct Visit<'a> {
-    /// The layer's index.
-    pub index: usize,
-    /// The layer.
-    pub layer: &'a Layer,
-    /// What it read.
-    pub inputs: &'a [Activity],
-    /// What it passes on.
-    pub output: Activity,
-    /// How many timesteps there are.
-    pub steps: i64,
-    /// The length of a timestep (s).
-    pub dt: f64,
-    /// Of a layer of spiking neurons: what was recorded, and the output's sum over time where it was at hand.
-    pub spikes: Option<Recorded>,
-}
-
-/// What a layer of spiking neurons leaves beside its output.
-#[derive(Debug)]
-pub struct Recorded {
-    /// `[B, S]`: the output's sum over the steps, where the kernel had it at hand (on the CPU).
-    pub total: Option<Tensor>,
-    /// `[T, B, S]` for every state variable that was to be recorded.
-    pub states: Vec<Option<Tensor>>,
 }
 
 /// Runs `network` on `input`; `state`, which spikes need, is advanced in place.
@@ -210,30 +159,47 @@ impl Place<'_> {
             return Err(NetworkError::State(format!("layer {} has no input", self.layer.name())).into());
         };
         match (self.layer.kind(), &self.layer.parameters) {
-            (_, Parameters::Neurons(neurons)) => self.neurons(neurons, input, state, pass),
-            (LayerKind::Synapse(synapse), _) => {
-                let dt = self.network.spec().dt;
-                let steps = match (pass.mode, input) {
-                    (Mode::Rates, Activity::Constant(_)) => return Ok((input.shallow_clone(), None)),
-                    (Mode::Rates, Activity::Varying(_)) => input.steps().unwrap_or(1),
-                    (Mode::Spikes | Mode::SpikingAware, _) => pass.steps,
-                };
-                // In mixed precision the state would lose a long time constant.
-                let (given, own) = (input.kind(), self.network.kind());
-                let values = input.over_time(steps)?.f_to_kind(own)?;
-                let filtered = match state {
-                    Some(state) => operation::filter(*synapse, &values, dt, &mut state.layers[self.index])?,
-                    None => {
-                        let zeros = || values.f_get(0)?.f_zeros_like();
-                        let zeros = (0..synapse.state_len()).map(|_| zeros()).collect::<Result<Vec<_>, _>>();
-                        operation::filter(*synapse, &values, dt, &mut zeros?)?
-                    }
-                };
-                let filtered = filtered.f_to_kind(given)?;
-                Ok((Activity::Varying(filtered), None))
-            }
-            _ => Ok((self.stateless(inputs, pass)?, None)),
+            (LayerKind::Neuron(_), Parameters::Neurons(neurons)) => self.neurons(neurons, input, state, pass),
+            (LayerKind::Synapse(synapse), _) => Ok((self.synapse(*synapse, input, state, pass)?, None)),
+            (
+                LayerKind::Neuron(_)
+                | LayerKind::Conv2d(_)
+                | LayerKind::Linear(_)
+                | LayerKind::AvgPool(_)
+                | LayerKind::MaxPool(_)
+                | LayerKind::Flatten
+                | LayerKind::Dropout(_)
+                | LayerKind::Relu
+                | LayerKind::LeakyRelu(_)
+                | LayerKind::BatchNorm(_)
+                | LayerKind::Add
+                | LayerKind::Concat
+                | LayerKind::Custom(_),
+                _,
+            ) => Ok((self.stateless(inputs, pass)?, None)),
         }
+    }
+
+    fn synapse(&self, synapse: Synapse, input: &Activity, state: Option<&mut State>, pass: &Pass) -> Result<Activity> {
+        let dt = self.network.spec().dt;
+        let steps = match (pass.mode, input) {
+            (Mode::Rates, Activity::Constant(_)) => return Ok(input.shallow_clone()),
+            (Mode::Rates, Activity::Varying(_)) => input.steps().unwrap_or(1),
+            (Mode::Spikes | Mode::SpikingAware, _) => pass.steps,
+        };
+        // In mixed precision the state would lose a long time constant.
+        let (given, own) = (input.kind(), self.network.kind());
+        let values = input.over_time(steps)?.f_to_kind(own)?;
+        let filtered = match state {
+            Some(state) => operation::filter(synapse, &values, dt, &mut state.layers[self.index])?,
+            None => {
+                let zeros = || values.f_get(0)?.f_zeros_like();
+                let zeros = (0..synapse.state_len()).map(|_| zeros()).collect::<Result<Vec<_>, _>>();
+                operation::filter(synapse, &values, dt, &mut zeros?)?
+            }
+        };
+        let filtered = filtered.f_to_kind(given)?;
+        Ok(Activity::Varying(filtered))
     }
 
     fn neurons(
@@ -299,7 +265,22 @@ impl Place<'_> {
                 let training = pass.training.is_some();
                 Ok(Activity::map_all(&inputs, |batch| layer.apply_in(batch, training))?.to_kind(given)?)
             }
-            _ => Ok(Activity::map_all(inputs, |batch| layer.apply(batch))?),
+            (
+                LayerKind::Conv2d(_)
+                | LayerKind::Linear(_)
+                | LayerKind::AvgPool(_)
+                | LayerKind::MaxPool(_)
+                | LayerKind::Flatten
+                | LayerKind::Dropout(_)
+                | LayerKind::Relu
+                | LayerKind::LeakyRelu(_)
+                | LayerKind::BatchNorm(_)
+                | LayerKind::Neuron(_)
+                | LayerKind::Synapse(_)
+                | LayerKind::Add
+                | LayerKind::Concat,
+                ..,
+            ) => Ok(Activity::map_all(inputs, |batch| layer.apply(batch))?),
         }
     }
 }

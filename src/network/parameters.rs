@@ -76,7 +76,19 @@ impl Parameters {
                 running_var: take("running_var").ok_or_else(|| missing("running_var"))?,
             }),
             (LayerKind::Custom(_), _) => Self::Custom(named.into_iter().map(|(_, tensor)| tensor).collect()),
-            _ => Self::None,
+            (
+                LayerKind::Neuron(_)
+                | LayerKind::AvgPool(_)
+                | LayerKind::MaxPool(_)
+                | LayerKind::Flatten
+                | LayerKind::Dropout(_)
+                | LayerKind::Relu
+                | LayerKind::LeakyRelu(_)
+                | LayerKind::Synapse(_)
+                | LayerKind::Add
+                | LayerKind::Concat,
+                _,
+            ) => Self::None,
         })
     }
 
