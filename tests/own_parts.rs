@@ -170,6 +170,34 @@ fn names_stand_for_one_thing() {
     assert!(register_neuron::<Taken>().unwrap_err().to_string().contains("choose another"));
 }
 
+/// A parameter with the name of a layer's own key could not be written to a file and read back.
+#[test]
+fn parameters_may_not_have_the_names_of_layer_keys() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Gain {
+        gain: f64,
+    }
+    impl NeuronModel for Gain {
+        const NAME: &'static str = "gain";
+        const STATE: &'static [StateVariable] = &[StateVariable::new("voltage", Initial::Voltage)];
+        type State<R: Real> = [R; 1];
+        type Learned<R: Real> = [R; 0];
+        type Rates = WithoutRate;
+        fn validate(&self) -> Result<(), NeuronError> {
+            Ok(())
+        }
+        fn amplitude(&self) -> f64 {
+            1.0
+        }
+        fn step<R: Real, F: Fire<R>>(&self, input: StepInput<R, [R; 0]>, _: &mut [R; 1], _: &F) -> R {
+            input.current * R::constant(self.gain)
+        }
+    }
+    let builder = Builder::new([2]).layer(NeuronSpec::new(Gain { gain: 1.0 }));
+    let error = builder.build(&VarStore::new(Device::Cpu).root(), 0).unwrap_err().to_string();
+    assert!(error.contains("its parameter `gain`") && error.contains("rename it"), "{error}");
+}
+
 #[test]
 fn a_layer_of_ones_own_has_parameters_and_goes_through_files() {
     register_layer("halve", layers::Scale::parse).unwrap();

@@ -79,12 +79,12 @@ impl Builder {
     }
 
     /// Adds the sum of nodes of one shape, by their names.
-    pub fn add(self, nodes: impl IntoIterator<Item = impl Into<EdgeSpec>>) -> Self {
+    pub fn add_layers(self, nodes: impl IntoIterator<Item = impl Into<EdgeSpec>>) -> Self {
         self.layer(LayerSpec::from(LayerKind::Add).reading(nodes))
     }
 
     /// Adds nodes one after the other along the first dimension (channels or features), by their names.
-    pub fn concat(self, nodes: impl IntoIterator<Item = impl Into<EdgeSpec>>) -> Self {
+    pub fn concat_layers(self, nodes: impl IntoIterator<Item = impl Into<EdgeSpec>>) -> Self {
         self.layer(LayerSpec::from(LayerKind::Concat).reading(nodes))
     }
 

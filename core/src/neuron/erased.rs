@@ -24,6 +24,10 @@ pub struct Neuron {
     model: Arc<dyn Erased>,
 }
 
+/// The keys of a layer of neurons in a specification, beside its model's parameters.
+pub(crate) const LAYER_KEYS: [&str; 9] =
+    ["type", "name", "from", "max_rate", "intercept", "gain", "bias", "trainable_bias", "firing_rate_scale"];
+
 /// What a [`Neuron`] asks of its model; every [`NeuronModel`] implements it.
 trait Erased: Any + fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
@@ -231,6 +235,13 @@ impl<M: NeuronModel> Erased for M {
                     M::LEARNED.len()
                 ),
             });
+        }
+        let own = Erased::parameters(self);
+        let names = own.keys().map(String::as_str).chain(M::LEARNED.iter().map(|learned| learned.name));
+        if let Some(name) = names.into_iter().find(|name| LAYER_KEYS.contains(name)) {
+            let cause =
+                format!("its parameter `{name}` has the name of a key that every layer of neurons has: rename it");
+            return Err(NeuronError::Specification { neuron: M::NAME.to_string(), cause });
         }
         self.validate()
     }
