@@ -217,3 +217,14 @@ fn what_is_rust_code_cannot_be_written_but_runs() {
     assert!(net.forward_rates(&input).unwrap().equal(&input));
     assert!(net.simulate(&input, 4, &[]).unwrap().last_output().equal(&input));
 }
+
+/// What a file may not say cannot be built either, so that every network that is saved can be loaded.
+#[test]
+fn start_voltages_are_checked_when_a_network_is_built() {
+    for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1.5] {
+        let builder = Builder::new([2]).layer(NeuronSpec::new(Lif::default()));
+        let builder = builder.initial_voltage(InitialVoltage::Value(value));
+        let error = builder.build(&VarStore::new(Device::Cpu).root(), 0).unwrap_err().to_string();
+        assert!(error.contains("expected \"uniform\", \"zero\" or a finite number up to 1"), "{value}: {error}");
+    }
+}

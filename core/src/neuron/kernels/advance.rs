@@ -36,14 +36,15 @@ pub struct AdvanceBlock<'a, R> {
 
 /// Runs the spiking step of `model` over a block.
 pub(crate) fn advance<M: NeuronModel, R: Number>(model: &M, block: AdvanceBlock<R>) {
-    let AdvanceBlock { width, steps, ref currents, ref learned, ref state, ref output, ref history, .. } = block;
+    let (width, steps) = (block.width, block.steps);
+    let (currents, learned, history) = (block.currents.len(), block.learned.len(), block.history.len());
     let variables = <M::State<R> as StateArray<R>>::LEN;
     assert!(variables <= MAX_STATE && <M::Learned<R> as StateArray<R>>::LEN <= MAX_LEARNED);
-    assert_eq!(learned.len(), <M::Learned<R> as StateArray<R>>::LEN * width);
-    assert_eq!(state.len(), variables * width);
-    assert_eq!(output.len(), steps * width);
-    assert!(currents.len() == width || currents.len() == steps * width);
-    assert!(history.is_empty() || history.len() == steps * variables * width);
+    assert_eq!(learned, <M::Learned<R> as StateArray<R>>::LEN * width);
+    assert_eq!(block.state.len(), variables * width);
+    assert_eq!(block.output.len(), steps * width);
+    assert!(currents == width || currents == steps * width);
+    assert!(history == 0 || history == steps * variables * width);
     match width {
         ..=16 => vectorised(Lanes::<M, R, 16> { model, block }),
         17..=32 => vectorised(Lanes::<M, R, 32> { model, block }),
@@ -71,9 +72,7 @@ impl<M: NeuronModel, R: Number, const W: usize> Kernel for Lanes<'_, M, R, W> {
             let (mut current, mut spikes, mut uniform) = ([zero; W], [zero; W], [zero; W]);
             let mut numbers = [0u32; W];
             if let Some(noise) = noise {
-                for lane in 0..W {
-                    numbers[lane] = noise.neuron((start + lane) as u32);
-                }
+                numbers = std::array::from_fn(|lane| noise.neuron((start + lane) as u32));
             }
             let mut parameters = [[zero; W]; MAX_LEARNED];
             let mut values = [[zero; W]; MAX_STATE];

@@ -108,7 +108,8 @@ mod tests {
     #[test]
     fn numbers_are_uniform_and_independent_along_every_part_of_the_key() {
         const COUNT: usize = 1 << 16;
-        let along: [(&str, fn(u64) -> f64); 4] = [
+        type Draw = fn(u64) -> f64;
+        let along: [(&str, Draw); 4] = [
             ("neurons", |i| NoiseKey::new(1, 0).sample(0).uniform(i as u32, 0)),
             ("steps", |i| NoiseKey::new(1, 0).sample(0).uniform(0, i)),
             ("samples", |i| NoiseKey::new(1, 0).sample(i).uniform(0, 0)),
