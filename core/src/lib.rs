@@ -9,7 +9,7 @@
 //! | [`synapse`] | filters over time |
 //! | [`spec`] | network specifications, checked: graph, shapes, parameters |
 //! | [`event`] | the event engine: networks that run on the CPU, with arithmetic only where there are spikes |
-//! | [`file`] | network files (safetensors), read without libtorch |
+//! | [`mod@file`] | network files (safetensors), read without libtorch |
 //! | [`neuron::kernels`] | what the formulas become over plain memory |
 
 pub mod event;
