@@ -9,6 +9,7 @@
 //! | [`synapse`] | filters over time |
 //! | [`spec`] | network specifications, checked: graph, shapes, parameters |
 //! | [`event`] | the event engine: networks that run on the CPU, with arithmetic only where there are spikes |
+//! | [`probe`] | what can be recorded in a simulation |
 //! | [`mod@file`] | network files (safetensors), read without libtorch |
 //! | [`neuron::kernels`] | what the formulas become over plain memory |
 
@@ -16,6 +17,7 @@ pub mod event;
 pub mod file;
 mod names;
 pub mod neuron;
+pub mod probe;
 pub mod simd;
 pub mod spec;
 pub mod surrogate;

@@ -1,22 +1,32 @@
 //! One stage of one image over a stretch of time.
 
-use super::gather::{Source, gather};
-use super::lif::{LifLanes, bits, count};
+use super::activity::Activity;
+use super::gather::gather;
+use super::lif::{LifLanes, bits, count_spikes};
 use super::plan::{Flow, Sink, Stage};
-use super::workspace::{Activity, StageState};
-use crate::kernels::{AdvanceBlock, Number};
+use super::state::{Scratch, StageState};
+use super::sum::{AddOthers, Block};
+use super::watch::{Watched, keep_currents, keep_rows, keep_states};
+use crate::kernels::{AdvanceBlock, NeuronOrder, Noise, Number};
 use crate::simd::{Kernel, vectorised};
 
 /// Everything that a stage reads and writes.
 pub(super) struct Advance<'a, R> {
     pub stage: &'a Stage<R>,
     pub dt: f64,
-    pub source: Source<'a, R>,
+    /// All activities that are computed before this stage.
+    pub before: &'a [Activity<R>],
+    /// Timesteps of the stretch, and how many there is room for.
+    pub steps: usize,
+    pub capacity: usize,
     pub state: &'a mut StageState<R>,
     pub output: &'a mut Activity<R>,
-    /// Room for the rows of a block, and for a block of outputs.
-    pub rows: &'a mut [R],
-    pub outputs: &'a mut [R],
+    pub scratch: &'a mut Scratch<R>,
+    /// What is recorded.
+    pub watched: &'a mut [Watched<R>],
+    /// The random numbers of this sample, and how many timesteps have gone by.
+    pub noise: Option<Noise>,
+    pub time: u64,
 }
 
 impl<R: Number> Advance<'_, R> {
@@ -34,15 +44,34 @@ struct Blocks<'a, R, const W: usize>(Advance<'a, R>);
 impl<R: Number, const W: usize> Kernel for Blocks<'_, R, W> {
     #[inline(always)]
     fn run(self) {
-        let Advance { stage, dt, source, state, output, rows, outputs } = self.0;
-        let (steps, capacity, blocks) = (source.steps, source.capacity, stage.output.blocks());
+        let Advance { stage, dt, before, steps, capacity, state, output, scratch, watched, noise, time } = self.0;
+        let shape = stage.output;
+        let blocks = shape.blocks();
+        let Scratch { rows, more, outputs, history } = scratch;
         let (rows, _) = rows.as_chunks_mut::<W>();
-        for position in 0..stage.output.positions() {
+        let (more, _) = more.as_chunks_mut::<W>();
+        let [input, others @ ..] = stage.inputs.as_slice() else { return };
+        let source = before[input.from].source(input.flow, input.shape, capacity, steps);
+        let count = if stage.is_constant() { 1 } else { steps };
+        for position in 0..shape.positions() {
             for block in 0..blocks {
-                let rows = gather::<R, W>(&stage.operation, source, position, block, rows);
+                let gathered = gather::<R, W>(&input.operation, source, position, block, rows);
+                let block_at = Block { position, number: block, steps, capacity };
+                if !watched.is_empty() {
+                    keep_rows(watched, shape, block_at, 0..1, gathered);
+                }
+                if !others.is_empty() {
+                    let first = gathered.len();
+                    let (sum, rows) = (&mut rows[..count], &mut *more);
+                    vectorised(AddOthers { stage, before, at: block_at, first, sum, rows, watched });
+                }
+                let rows = &rows[..count];
                 let at = (position * blocks + block) * W;
+                if stage.has_neurons() && !watched.is_empty() {
+                    keep_currents(watched, shape, block_at, &stage.tuning, rows);
+                }
                 match &stage.sink {
-                    Sink::Lif(constants) => {
+                    Sink::Lif { constants, .. } if !state.by_own_step => {
                         let [voltage, pending] = &mut state.variables;
                         let neurons = LifLanes { voltage: lanes_mut(voltage, at), pending: lanes_mut(pending, at) };
                         let (gain, bias) =
@@ -56,12 +85,12 @@ impl<R: Number, const W: usize> Kernel for Blocks<'_, R, W> {
                         let times = neurons.run(*constants, steps, [R::default(); W], drive);
                         let active = bits::<W>(|lane| times[lane] != 0);
                         if active != 0 {
-                            count(lanes_mut::<R, W>(&mut state.counts, at), &times);
+                            count_spikes(lanes_mut::<R, W>(&mut state.counts, at), &times);
                         }
                         output.active[position * blocks + block] = active;
                         *lanes_mut::<u32, W>(&mut output.spikes, at) = times;
                     }
-                    Sink::Neurons(neurons) => {
+                    Sink::Neurons { neuron, .. } | Sink::Lif { neuron, .. } => {
                         let (gain, bias) =
                             (lanes::<R, W>(&stage.tuning.gain, at), lanes::<R, W>(&stage.tuning.bias, at));
                         let (currents, outputs) = outputs.split_at_mut(capacity * W);
@@ -71,24 +100,43 @@ impl<R: Number, const W: usize> Kernel for Blocks<'_, R, W> {
                                 current[lane] = gain[lane] * row[lane] + bias[lane];
                             }
                         }
-                        let variables = stage.variables();
+                        let (variables, learned) = (neuron.state().len(), neuron.learned().len());
                         let outputs = &mut outputs[..steps * W];
-                        neurons.advance(AdvanceBlock {
+                        let recorded = if history.is_empty() { 0 } else { steps * variables * W };
+                        let (channels, positions) = (shape.channels as u32, shape.positions() as u32);
+                        let order = NeuronOrder::ChannelsLast { channels, positions };
+                        let first = position as u32 * channels + (block * W) as u32;
+                        neuron.advance(AdvanceBlock {
                             width: W,
                             steps,
                             dt,
                             currents: &currents[..rows.len() * W],
-                            learned: &stage.tuning.learned[at * neurons.learned().len()..]
-                                [..W * neurons.learned().len()],
-                            noise: None,
+                            learned: &stage.tuning.learned[at * learned..][..W * learned],
+                            noise: noise.map(|noise| noise.starting_at(first, time, order)),
                             state: &mut state.any[at * variables..][..W * variables],
                             output: outputs,
-                            history: &mut [],
+                            history: &mut history[..recorded],
                         });
-                        let per_spike = R::constant(neurons.amplitude() / dt);
+                        if recorded > 0 {
+                            keep_states::<R, W>(watched, shape, block_at, variables, history);
+                        }
+                        let outputs = outputs.as_chunks::<W>().0;
                         let counts = lanes_mut::<R, W>(&mut state.counts, at);
-                        for (step, row) in outputs.as_chunks::<W>().0.iter().enumerate() {
-                            output.row_mut::<W>(position, step, block, stage.output, capacity).copy_from_slice(row);
+                        if let Flow::Spikes(_) = stage.output_flow {
+                            let mut times = [0u32; W];
+                            for (step, row) in outputs.iter().enumerate() {
+                                for lane in 0..W {
+                                    times[lane] |= u32::from(row[lane] > R::default()) << step;
+                                }
+                            }
+                            count_spikes(counts, &times);
+                            output.active[position * blocks + block] = bits::<W>(|lane| times[lane] != 0);
+                            *lanes_mut::<u32, W>(&mut output.spikes, at) = times;
+                            continue;
+                        }
+                        let per_spike = R::constant(neuron.amplitude() / dt);
+                        for (step, row) in outputs.iter().enumerate() {
+                            output.row_mut::<W>(position, step, block, shape, capacity).copy_from_slice(row);
                             for lane in 0..W {
                                 counts[lane] = counts[lane] + (row[lane] / per_spike + R::constant(0.5)).floor();
                             }
@@ -99,7 +147,7 @@ impl<R: Number, const W: usize> Kernel for Blocks<'_, R, W> {
                         let first = lanes_mut::<R, W>(first, at);
                         for step in 0..steps {
                             let row = &rows[step.min(rows.len() - 1)];
-                            let out = output.row_mut::<W>(position, step, block, stage.output, capacity);
+                            let out = output.row_mut::<W>(position, step, block, shape, capacity);
                             if *variables == 1 {
                                 for lane in 0..W {
                                     first[lane] = first[lane] * transition[0][0] + row[lane] * input[0];
@@ -119,9 +167,9 @@ impl<R: Number, const W: usize> Kernel for Blocks<'_, R, W> {
                     Sink::Values if stage.output_flow == Flow::Constant => {
                         output.values[at..at + W].copy_from_slice(&rows[0]);
                     }
-                    Sink::Values => {
+                    Sink::Values | Sink::Join(_) => {
                         for (step, row) in rows.iter().enumerate() {
-                            output.row_mut::<W>(position, step, block, stage.output, capacity).copy_from_slice(row);
+                            output.row_mut::<W>(position, step, block, shape, capacity).copy_from_slice(row);
                         }
                     }
                 }

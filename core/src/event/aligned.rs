@@ -27,6 +27,26 @@ impl<R: Copy + Default> Aligned<R> {
     }
 }
 
+impl<R: Copy + Default> Default for Aligned<R> {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+/// A copy begins at a line too, which a copy of the fields would not.
+impl<R: Clone> Clone for Aligned<R> {
+    fn clone(&self) -> Self {
+        let spare = self.numbers.len() - self.length;
+        let mut numbers: Vec<R> = Vec::with_capacity(self.numbers.len());
+        let start = numbers.as_ptr().align_offset(LINE).min(spare);
+        let filler = self.numbers.first().cloned();
+        numbers.extend(filler.iter().cycle().take(start).cloned());
+        numbers.extend_from_slice(self);
+        numbers.extend(filler.iter().cycle().take(spare - start).cloned());
+        Self { numbers, start, length: self.length }
+    }
+}
+
 impl<R: Copy + Default> From<Vec<R>> for Aligned<R> {
     fn from(numbers: Vec<R>) -> Self {
         let mut aligned = Self::new(numbers.len());
@@ -59,8 +79,10 @@ mod tests {
         for length in [0, 1, 15, 16, 1000] {
             let numbers: Vec<f32> = (0..length).map(|i| i as f32).collect();
             let aligned = Aligned::from(numbers.clone());
-            assert_eq!(&*aligned, &numbers[..]);
-            assert!(length == 0 || aligned.as_ptr().addr().is_multiple_of(LINE));
+            for aligned in [aligned.clone(), aligned] {
+                assert_eq!(&*aligned, &numbers[..]);
+                assert!(length == 0 || aligned.as_ptr().addr().is_multiple_of(LINE));
+            }
         }
     }
 }

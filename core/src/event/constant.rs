@@ -3,10 +3,10 @@
 //! A neuron spikes if its current is above the threshold, or its voltage at the start. What the others do makes no
 //! difference to anything.
 
+use super::activity::Activity;
 use super::aligned::Aligned;
-use super::lif::{LifConstants, LifLanes, bits, count};
+use super::lif::{LifConstants, LifLanes, bits, count_spikes};
 use super::plan::{Shape, Tuning};
-use super::workspace::Activity;
 use crate::kernels::Number;
 use crate::simd::{Kernel, vectorised};
 
@@ -14,7 +14,7 @@ use crate::simd::{Kernel, vectorised};
 const LANES: usize = 64;
 
 /// The neurons that can spike for this image, in blocks of [`LANES`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Spiking<R> {
     /// Where each is stored in its layer.
     stored_at: Vec<u32>,
@@ -132,7 +132,7 @@ impl<R: Number> Kernel for Advance<'_, R> {
         let blocks = current.iter().zip(voltage).zip(pending).zip(counts).zip(stored_at);
         for ((((current, voltage), pending), counts), stored_at) in blocks {
             let times = LifLanes { voltage, pending }.run(constants, steps, *current, |_, _| ());
-            count(counts, &times);
+            count_spikes(counts, &times);
             for (&at, &times) in stored_at.iter().zip(&times) {
                 let at = at as usize;
                 output.spikes[at] = times;

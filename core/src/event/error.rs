@@ -18,15 +18,19 @@ pub enum EventError {
     /// The network is not on the CPU.
     #[error("the event engine runs on the CPU, this network is on {0}: use the dense engine there")]
     Device(String),
-    /// Something that it does not keep.
-    #[error(
-        "the event engine does not record {0}: it records the output and spike count of neurons and the output of the \
-         last layer; use the dense engine"
-    )]
-    Probe(String),
-    /// An input that changes over time.
-    #[error("the event engine takes an input that is constant over time, not a sequence: use the dense engine")]
-    Sequence,
+    /// A network with delayed connections.
+    #[error("the network has delayed connections, which can be described but not run yet")]
+    Recurrent,
+    /// Windows of which there are too many.
+    #[error("layer {layer}: its windows have {taps} elements in all, expected at most {most}: choose smaller sizes")]
+    Windows {
+        /// The layer's name.
+        layer: String,
+        /// How many elements there are.
+        taps: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// An input of another size.
     #[error("an image of this network has {expected} values, got {found}")]
     Input {
@@ -35,6 +39,21 @@ pub enum EventError {
         /// What came.
         found: usize,
     },
+    /// An input over time of another size.
+    #[error(
+        "a sequence of {steps} timesteps has {expected} values at each timestep of a sample, got {found} values in all"
+    )]
+    Sequence {
+        /// What the network takes at each timestep.
+        expected: usize,
+        /// How many timesteps there are.
+        steps: usize,
+        /// How many values came.
+        found: usize,
+    },
+    /// A state that another network made.
+    #[error("this state is of another network: make one with state()")]
+    State,
     /// No timesteps, or more than memory is for.
     #[error("{steps} steps: expected 1 to {most} for a network with this many outputs")]
     Steps {

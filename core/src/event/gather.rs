@@ -21,12 +21,12 @@ pub(super) struct Source<'a, R> {
 impl<R: Number> Source<'_, R> {
     /// How many rows a block of this source has: one if it is constant.
     #[inline(always)]
-    fn rows(&self) -> usize {
+    pub(super) fn rows(&self) -> usize {
         if self.flow == Flow::Constant { 1 } else { self.steps }
     }
 
     #[inline(always)]
-    fn values_at(&self, position: usize, step: usize) -> &[R] {
+    pub(super) fn values_at(&self, position: usize, step: usize) -> &[R] {
         let padded = self.shape.padded();
         let row = if self.flow == Flow::Constant { position } else { position * self.capacity + step };
         &self.values[row * padded..][..padded]
@@ -34,7 +34,7 @@ impl<R: Number> Source<'_, R> {
 
     /// The value of one channel, whatever the flow.
     #[inline(always)]
-    fn value(&self, position: usize, step: usize, channel: usize) -> R {
+    pub(super) fn value(&self, position: usize, step: usize, channel: usize) -> R {
         match self.flow {
             Flow::Spikes(height) => {
                 let times = self.spikes[position * self.shape.padded() + channel];
@@ -60,10 +60,7 @@ pub(super) fn gather<'b, R: Number, const W: usize>(
             Flow::Spikes(_) => add_spiking(&weights[block], windows.at(position), source, rows),
             _ => add_values(&weights[block], windows.at(position), source, rows),
         },
-        Operation::Identity => {
-            let tap = Tap { input: position as u32, kernel: 0 };
-            each_value(&[tap], source, block, rows, R::default(), |_, value| value);
-        }
+        Operation::Identity => copy(source, position, block, rows),
         Operation::AveragePool { windows, area } => {
             each_value(windows.at(position), source, block, rows, R::default(), |sum, value| sum + value);
             for row in rows.iter_mut() {
@@ -131,6 +128,29 @@ fn add_values<R: Number, const W: usize>(weights: &Weights<R>, taps: &[Tap], sou
             }
         }
         *row = sums;
+    }
+}
+
+/// The source as it is.
+#[inline(always)]
+fn copy<R: Number, const W: usize>(source: Source<R>, position: usize, block: usize, rows: &mut [[R; W]]) {
+    let Flow::Spikes(height) = source.flow else {
+        for (step, row) in rows.iter_mut().enumerate() {
+            row.copy_from_slice(&source.values_at(position, step)[block * W..][..W]);
+        }
+        return;
+    };
+    rows.fill([R::default(); W]);
+    let first = position * source.shape.padded() + block * W;
+    let mut active = source.active[position * source.shape.blocks() + block];
+    while active != 0 {
+        let lane = active.trailing_zeros() as usize % W;
+        let mut times = source.spikes[first + lane];
+        while times != 0 {
+            rows[times.trailing_zeros() as usize][lane] = height;
+            times &= times - 1;
+        }
+        active &= active - 1;
     }
 }
 

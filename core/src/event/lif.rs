@@ -99,7 +99,7 @@ impl<R: Number, const W: usize> LifLanes<'_, R, W> {
 
 /// Adds the number of spikes of each neuron to its count.
 #[inline(always)]
-pub(super) fn count<R: Number, const W: usize>(counts: &mut [R; W], times: &[u32; W]) {
+pub(super) fn count_spikes<R: Number, const W: usize>(counts: &mut [R; W], times: &[u32; W]) {
     for lane in 0..W {
         counts[lane] = counts[lane] + R::constant(f64::from(times[lane].count_ones()));
     }

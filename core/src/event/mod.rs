@@ -1,19 +1,23 @@
-//! The event engine: one image at a time, arithmetic only where there are spikes. On the CPU, without libtorch.
+//! The event engine: one sample at a time, arithmetic only where there are spikes. On the CPU, without libtorch.
 //!
 //! A network is compiled once ([`EventNetwork`]): weights laid out so that one spike adds contiguous rows of output
-//! channels, neurons stored channels last. An image then runs stage by stage, each over a stretch of time, so that the
+//! channels, neurons stored channels last. A sample then runs stage by stage, each over a stretch of time, so that the
 //! weights and the state of a few neurons stay in the first-level cache while time goes by.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `compile.rs`, `plan.rs` | from a network to its stages: an operation and the neurons behind it |
-//! | `gather.rs` | the operation: from spikes (a word of times each neuron) or values to the input of a block of neurons over time |
+//! | `layers.rs`, `weights.rs` | each layer laid out: weights, constants of neurons |
+//! | `compile.rs`, `plan.rs` | from layers to stages: a sum of operations and the neurons behind it |
+//! | `gather.rs`, `sum.rs` | the operations: from spikes (a word of times each neuron) or values to the input of a block of neurons over time |
+//! | `join.rs` | activities side by side |
 //! | `lif.rs`, `constant.rs` | LIF neurons without exponentials, and of those with a constant input only the ones that can spike; other models run by their own step |
-//! | `advance.rs`, `workspace.rs` | one stage over a stretch of time; the memory of an image |
+//! | `advance.rs`, `state.rs`, `activity.rs` | one stage over a stretch of time, its state, and what it passes on |
+//! | `watch.rs` | what is recorded |
+//! | `workspace.rs`, `batch.rs`, `stream.rs` | the memory of a sample; many samples on all threads; one timestep after the other |
+//! | `signal.rs`, `response.rs`, `error.rs` | what goes in, what comes out, what it cannot do |
 //! | `aligned.rs` | numbers that begin at a line of the cache |
-//! | `batch.rs` | many images on all threads |
-//! | `error.rs` | what it cannot do |
 
+mod activity;
 mod advance;
 mod aligned;
 mod batch;
@@ -21,21 +25,37 @@ mod compile;
 mod constant;
 mod error;
 mod gather;
+mod join;
+mod layers;
 mod lif;
 mod plan;
+mod response;
+mod signal;
+mod state;
+mod stream;
+mod sum;
+mod watch;
+mod weights;
 mod workspace;
 
-pub use batch::{Done, Until};
+pub use batch::Done;
 pub use error::EventError;
+pub use response::{Recorded, Response, highest, lead};
+pub use signal::{RunOptions, Signal};
+pub use stream::EventState;
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use self::plan::Plan;
+use self::batch::Job;
+use self::layers::Source;
+use self::plan::{Flow, Plan};
+use self::watch::Recorder;
 use self::workspace::Workspace;
 use crate::file::{NetworkFile, Parameters};
 use crate::kernels::Number;
-use crate::spec::NetworkSpec;
+use crate::probe::{Probe, Quantity};
+use crate::spec::{Graph, NetworkSpec};
 
 /// A network compiled for inference on the CPU, a copy of the parameters as they were.
 ///
@@ -55,57 +75,21 @@ use crate::spec::NetworkSpec;
 /// // Stops as soon as the best output leads by 0.5.
 /// let early = event.run_until(&image, 30, 0.5)?;
 /// assert!(early.steps() <= 30);
+///
+/// // An input that changes: a value for each timestep.
+/// let response = event.run_sequence(&[image.clone(), image].concat())?;
+/// assert_eq!(response.steps(), 2);
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
 pub struct EventNetwork<R = f32> {
-    plan: Plan<R>,
+    graph: Graph,
+    /// For input that is the same at every timestep, and for input that varies. They share all weights.
+    constant: Arc<Plan<R>>,
+    varying: Arc<Plan<R>>,
     /// Memory to be used again.
     workspaces: Mutex<Vec<Workspace<R>>>,
-}
-
-/// The output of a network over time for one image.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Response<R> {
-    outputs: usize,
-    values: Vec<R>,
-}
-
-impl<R: Number> Response<R> {
-    /// How many timesteps it took.
-    pub fn steps(&self) -> usize {
-        self.values.len() / self.outputs.max(1)
-    }
-
-    /// The output at each step, in the order of the output's shape.
-    pub fn over_time(&self) -> impl Iterator<Item = &[R]> {
-        self.values.chunks_exact(self.outputs.max(1))
-    }
-
-    /// The output at the last step.
-    pub fn last(&self) -> &[R] {
-        &self.values[self.values.len() - self.outputs..]
-    }
-
-    /// The index of the highest output at the last step (the first of equals).
-    pub fn prediction(&self) -> usize {
-        highest(self.last())
-    }
-}
-
-/// The index of the highest value, the first of equals.
-pub fn highest<R: PartialOrd>(values: &[R]) -> usize {
-    (0..values.len()).reduce(|best, index| if values[index] > values[best] { index } else { best }).unwrap_or(0)
-}
-
-/// By how much the best output leads; nothing where there is only one.
-pub fn lead<R: Number>(values: &[R]) -> Option<f64> {
-    let (best, second) = values.iter().fold((f64::NEG_INFINITY, f64::NEG_INFINITY), |(best, second), value| {
-        let value = value.to_f64();
-        if value > best { (value, best) } else { (best, second.max(value)) }
-    });
-    (values.len() > 1).then_some(best - second)
 }
 
 /// More output of one image than this is a mistake in the number of steps, which must not end in running out of memory.
@@ -121,7 +105,14 @@ impl<R: Number> EventNetwork<R> {
     /// # Errors
     /// If the specification does not make a network, a parameter is missing, or there is a layer that this engine cannot run.
     pub fn new(spec: &NetworkSpec, seed: u64, parameters: &Parameters) -> Result<Self, EventError> {
-        Ok(Self { plan: compile::compile(spec, seed, parameters)?, workspaces: Mutex::default() })
+        let graph = Graph::new(spec)?;
+        if graph.is_recurrent() {
+            return Err(EventError::Recurrent);
+        }
+        let layers = layers::layers(&Source { spec, graph: &graph, seed, parameters })?;
+        let plan = |input_flow| Arc::new(compile::compile(&graph, &layers, spec.dt, input_flow));
+        let (constant, varying) = (plan(Flow::Constant), plan(Flow::Values));
+        Ok(Self { graph, constant, varying, workspaces: Mutex::default() })
     }
 
     /// Compiles the network of a network file.
@@ -144,12 +135,17 @@ impl<R: Number> EventNetwork<R> {
         Self::new(&file.spec, file.seed, &file.parameters)
     }
 
+    /// The network's layers.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
     /// `steps` timesteps of one image (its values in the order of the network's input shape), from a fresh state.
     ///
     /// # Errors
     /// If the image is of another size, or there are no steps.
     pub fn run(&self, image: &[R], steps: usize) -> Result<Response<R>, EventError> {
-        self.respond(image, steps, None)
+        Ok(self.record(Signal::Constant(image), RunOptions::new(steps))?.response)
     }
 
     /// The same, stopping at the first step at which the highest output leads the second by at least `margin`.
@@ -157,85 +153,102 @@ impl<R: Number> EventNetwork<R> {
     /// # Errors
     /// As for [`run`](Self::run).
     pub fn run_until(&self, image: &[R], steps: usize, margin: f64) -> Result<Response<R>, EventError> {
-        self.respond(image, steps, Some(margin))
+        let options = RunOptions { margin: Some(margin), ..RunOptions::new(steps) };
+        Ok(self.record(Signal::Constant(image), options)?.response)
     }
 
-    fn respond(&self, image: &[R], steps: usize, margin: Option<f64>) -> Result<Response<R>, EventError> {
-        self.check(image, steps)?;
-        let mut workspace = self.workspace(steps, margin.is_some());
-        let (values, _) = self.simulate(&mut workspace, image, Until { steps, margin, keep: &[] });
+    /// An input for every timestep, `[steps, input]`, from a fresh state.
+    ///
+    /// # Errors
+    /// If the sequence is not of whole timesteps, or of none.
+    pub fn run_sequence(&self, sequence: &[R]) -> Result<Response<R>, EventError> {
+        let steps = sequence.len() / self.varying.input.len();
+        Ok(self.record(Signal::Varying(sequence), RunOptions::new(steps))?.response)
+    }
+
+    /// One sample with all options, and what its probes record.
+    ///
+    /// # Errors
+    /// If the sample is of another size, there are no steps, or a probe names something that is not there.
+    pub fn record(&self, input: Signal<R>, options: RunOptions) -> Result<Recorded<R>, EventError> {
+        let job = self.job(input, options)?;
+        if job.samples != 1 {
+            return Err(EventError::Input { expected: job.size, found: job.samples * job.size });
+        }
+        let mut workspace = self.workspace(&job);
+        let (values, probed) = job.simulate(&mut workspace, 0);
         self.give_back([workspace]);
-        Ok(Response { outputs: self.plan.output().len(), values })
+        Ok(Recorded { response: Response { outputs: self.constant.output_shape().len(), values }, probed })
     }
 
-    fn check(&self, image: &[R], steps: usize) -> Result<(), EventError> {
-        let expected = self.plan.input.len();
-        match image.len() == expected {
-            false => Err(EventError::Input { expected, found: image.len() }),
-            true => {
-                let most = MOST_VALUES / self.plan.output().len().max(1);
-                if (1..=most).contains(&steps) { Ok(()) } else { Err(EventError::Steps { steps, most }) }
-            }
-        }
-    }
-
-    /// One image in `workspace`: the output over time, and that of the stages to be kept.
-    fn simulate(&self, workspace: &mut Workspace<R>, image: &[R], until: Until) -> (Vec<R>, Vec<Vec<R>>) {
-        let Until { steps, margin, keep } = until;
-        let outputs = self.plan.output().len();
-        let mut values = Vec::with_capacity(steps * outputs);
-        let mut kept = vec![Vec::new(); keep.len()];
-        workspace.start(&self.plan, image);
-        for start in (0..steps).step_by(workspace.capacity()) {
-            let stretch = workspace.capacity().min(steps - start);
-            workspace.advance(&self.plan, stretch);
-            for step in 0..stretch {
-                workspace.read_output(&self.plan, step, &mut values);
-                for (&stage, kept) in keep.iter().zip(&mut kept) {
-                    kept.extend(workspace.output(&self.plan.stages[stage], stage, step));
-                }
-                let lead = margin.and_then(|_| lead(&values[values.len() - outputs..]));
-                if lead.zip(margin).is_some_and(|(lead, margin)| lead >= margin) {
-                    return (values, kept);
-                }
-            }
-        }
-        (values, kept)
-    }
-
-    /// How much of the work of a dense engine the event engine does for these images: the share of active inputs,
-    /// weighted by the size of what they drive.
-    pub fn density(&self, images: &[R], steps: usize) -> f64 {
-        let mut workspace = self.workspace(steps, false);
+    /// How much of the work of a dense engine the event engine does for these samples, judged by their first timesteps: the share of
+    /// active inputs, weighted by the size of what they drive.
+    ///
+    /// # Errors
+    /// If the samples are of another size, or there are no steps.
+    pub fn density(&self, input: Signal<R>, steps: usize) -> Result<f64, EventError> {
+        let mut job = self.job(input, RunOptions::new(steps))?;
+        let mut workspace = self.workspace(&job);
+        job.options.steps = workspace.capacity();
         let (mut active, mut all) = (0.0, 0.0);
-        for image in images.chunks_exact(self.plan.input.len().max(1)) {
-            workspace.start(&self.plan, image);
-            workspace.advance(&self.plan, workspace.capacity());
-            for (index, stage) in self.plan.stages.iter().enumerate().filter(|(_, stage)| !stage.is_constant()) {
-                let work = stage.products() as f64;
-                active += work * workspace.density(stage, index);
-                all += work;
+        for sample in 0..job.samples {
+            job.simulate(&mut workspace, sample);
+            for stage in &workspace.plan().stages {
+                for input in stage.inputs.iter().filter(|input| !input.is_constant()) {
+                    let work = input.products(stage.output) as f64;
+                    active += work * workspace.density(input);
+                    all += work;
+                }
             }
         }
         self.give_back([workspace]);
-        if all > 0.0 { active / all } else { 0.0 }
+        Ok(if all > 0.0 { active / all } else { 0.0 })
     }
 
-    fn workspace(&self, steps: usize, until: bool) -> Workspace<R> {
-        let capacity = steps.min(if until { STRETCH_UNTIL } else { STRETCH });
-        let mut kept = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = kept.iter().position(|workspace| workspace.capacity() == capacity);
-        match fits {
-            Some(index) => kept.swap_remove(index),
-            None => Workspace::new(&self.plan, capacity),
+    /// Checks what is to be run.
+    fn job<'a>(&self, input: Signal<'a, R>, options: RunOptions<'a>) -> Result<Job<'a, R>, EventError> {
+        let plan = self.plan(input);
+        let recorder = Recorder::new(&self.graph, plan, options.probes)?;
+        let of_probe = |probe: &Probe| match (&probe.quantity, self.graph.position(&probe.layer)) {
+            (Quantity::Output | Quantity::Current | Quantity::State(_), Some(layer)) => {
+                self.graph.nodes[layer].shape.iter().product::<i64>() as usize
+            }
+            _ => 0,
+        };
+        let of_step = plan.output_shape().len() + options.probes.iter().map(of_probe).sum::<usize>();
+        let (steps, most) = (options.steps, MOST_VALUES / of_step.max(1));
+        if !(1..=most).contains(&steps) {
+            return Err(EventError::Steps { steps, most });
         }
+        let size = plan.input.len();
+        Ok(Job { input, size, samples: input.samples(size, steps)?, options, recorder })
+    }
+
+    fn plan(&self, input: Signal<R>) -> &Arc<Plan<R>> {
+        if input.is_varying() { &self.varying } else { &self.constant }
+    }
+
+    fn workspace(&self, job: &Job<R>) -> Workspace<R> {
+        let plan = self.plan(job.input);
+        let capacity = job.options.steps.min(if job.options.margin.is_some() { STRETCH_UNTIL } else { STRETCH });
+        if job.recorder.watches.is_empty() {
+            let mut kept = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
+            let fits =
+                |workspace: &Workspace<R>| workspace.capacity() == capacity && Arc::ptr_eq(workspace.plan(), plan);
+            if let Some(index) = kept.iter().position(fits) {
+                return kept.swap_remove(index);
+            }
+        }
+        Workspace::new(plan, capacity, &job.recorder)
     }
 
     fn give_back(&self, workspaces: impl IntoIterator<Item = Workspace<R>>) {
         let mut kept = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
-        for workspace in workspaces {
-            // Those of one length at a time: nobody alternates between many.
-            kept.retain(|other| other.capacity() == workspace.capacity());
+        for workspace in workspaces.into_iter().filter(Workspace::is_plain) {
+            // Those of one kind at a time: nobody alternates between many.
+            kept.retain(|other| {
+                other.capacity() == workspace.capacity() && Arc::ptr_eq(other.plan(), workspace.plan())
+            });
             kept.push(workspace);
         }
     }

@@ -4,9 +4,12 @@
 //! padded to whole blocks of [`Shape::width`]. A layer of features has one position and the features as its channels.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::aligned::Aligned;
+use super::join::Run;
 use super::lif::LifConstants;
+use crate::kernels::NoiseKey;
 use crate::neuron::Neuron;
 
 /// How the neurons (or values) of one image are stored.
@@ -136,17 +139,27 @@ pub(super) enum Operation<R> {
 }
 
 /// Where the result goes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Sink<R> {
     Values,
-    Lif(LifConstants<R>),
-    Neurons(Neuron),
+    /// LIF neurons without exponentials; the model itself for when its state is recorded.
+    Lif {
+        constants: LifConstants<R>,
+        neuron: Neuron,
+    },
+    /// Neurons of any model; the key of their random numbers if they are noisy.
+    Neurons {
+        neuron: Neuron,
+        noise: Option<NoiseKey>,
+    },
     /// `x' = A x + b u`, with so many state variables.
     Synapse {
         transition: [[R; 2]; 2],
         input: [R; 2],
         variables: usize,
     },
+    /// The inputs side by side rather than added up: of each input the channels that it is made of, and where they go.
+    Join(Vec<Vec<Run>>),
 }
 
 /// What flows between two stages.
@@ -156,11 +169,11 @@ pub(super) enum Flow<R> {
     Constant,
     /// `[position, step, channel]`.
     Values,
-    /// One bit a channel, `[position, step, words]`; the height of a spike.
+    /// A word of spike times for each neuron, a bit for each step; the height of a spike.
     Spikes(R),
 }
 
-/// Gain, bias and initial voltage of a layer of neurons, stored as the neurons are.
+/// Gain, bias and initial voltage of a layer of neurons, stored as the neurons are. Empty for other layers.
 #[derive(Debug)]
 pub(super) struct Tuning<R> {
     pub gain: Aligned<R>,
@@ -170,63 +183,109 @@ pub(super) struct Tuning<R> {
     pub learned: Aligned<R>,
 }
 
-/// An operation with what follows it.
+impl<R: Copy + Default> Default for Tuning<R> {
+    fn default() -> Self {
+        let [gain, bias, voltage, learned] = Default::default();
+        Self { gain, bias, voltage, learned }
+    }
+}
+
+/// An input of a stage: what is read, and what is done with it.
+#[derive(Clone, Debug)]
+pub(super) struct Input<R> {
+    /// The activity that is read: 0 for the network's input, `1 + n` for the output of stage `n`.
+    pub from: usize,
+    pub flow: Flow<R>,
+    pub shape: Shape,
+    pub operation: Arc<Operation<R>>,
+}
+
+impl<R> Input<R> {
+    pub(super) fn is_constant(&self) -> bool {
+        matches!(self.flow, Flow::Constant)
+    }
+
+    /// Products of inputs and weights in one step, were all inputs active.
+    pub(super) fn products(&self, output: Shape) -> usize {
+        match self.operation.as_ref() {
+            Operation::Affine { windows, weights } => {
+                let channels: usize = weights.iter().map(|weights| weights.channels.len()).sum();
+                windows.len() * channels * output.lanes()
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// The sum of a few operations, one at least, with what follows it.
 #[derive(Debug)]
 pub(super) struct Stage<R> {
-    /// The index of the layer that its output is the output of.
-    pub layer: usize,
-    pub operation: Operation<R>,
+    pub inputs: Vec<Input<R>>,
     pub sink: Sink<R>,
-    /// Of neurons; else empty.
-    pub tuning: Tuning<R>,
-    pub input: Shape,
-    pub input_flow: Flow<R>,
+    pub tuning: Arc<Tuning<R>>,
     pub output: Shape,
     pub output_flow: Flow<R>,
 }
 
 impl<R> Stage<R> {
-    /// State variables of a neuron (or element of a synapse).
-    pub(super) fn variables(&self) -> usize {
-        match &self.sink {
-            Sink::Values => 0,
-            Sink::Lif(_) => 2,
-            Sink::Neurons(neurons) => neurons.state().len(),
-            Sink::Synapse { variables, .. } => *variables,
-        }
-    }
-
-    /// Whether it is computed once for all time.
+    /// Whether what comes in is the same at every step.
     pub(super) fn is_constant(&self) -> bool {
-        matches!(self.input_flow, Flow::Constant)
+        self.inputs.iter().all(Input::is_constant)
     }
 
-    /// Products of inputs and weights in one step, were all inputs active.
-    pub(super) fn products(&self) -> usize {
-        match &self.operation {
-            Operation::Affine { windows, weights } => {
-                let channels: usize = weights.iter().map(|weights| weights.channels.len()).sum();
-                windows.len() * channels * self.output.lanes()
-            }
-            _ => 0,
-        }
-    }
-
+    #[inline(always)]
     pub(super) fn has_neurons(&self) -> bool {
-        matches!(self.sink, Sink::Lif(_) | Sink::Neurons(_))
+        matches!(self.sink, Sink::Lif { .. } | Sink::Neurons { .. })
+    }
+
+    /// The model of its neurons, if it has any.
+    pub(super) fn neuron(&self) -> Option<&Neuron> {
+        match &self.sink {
+            Sink::Lif { neuron, .. } | Sink::Neurons { neuron, .. } => Some(neuron),
+            Sink::Values | Sink::Synapse { .. } | Sink::Join(_) => None,
+        }
     }
 }
 
-/// The whole network.
+/// Where the output of a layer is to be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is an activity of its own.
+    Activity(usize),
+    /// It exists block by block only: the sum of these inputs of a stage.
+    Rows { stage: usize, inputs: Range<usize> },
+}
+
+/// The whole network, for input that is constant or for input that varies.
 #[derive(Debug)]
 pub(super) struct Plan<R> {
     pub input: Shape,
+    pub input_flow: Flow<R>,
     pub stages: Vec<Stage<R>>,
+    /// Of each layer where its output is.
+    pub places: Vec<Place>,
+    /// The activity that is the network's output.
+    pub output: usize,
     pub dt: f64,
 }
 
-impl<R> Plan<R> {
-    pub(super) fn output(&self) -> Shape {
-        self.stages.last().map_or(self.input, |stage| stage.output)
+impl<R: Copy> Plan<R> {
+    /// How an activity flows, and how it is stored.
+    pub(super) fn activity(&self, index: usize) -> (Flow<R>, Shape) {
+        match index.checked_sub(1) {
+            Some(stage) => (self.stages[stage].output_flow, self.stages[stage].output),
+            None => (self.input_flow, self.input),
+        }
+    }
+
+    pub(super) fn output_shape(&self) -> Shape {
+        self.activity(self.output).1
+    }
+
+    /// The stage whose neurons are the layer's.
+    pub(super) fn neurons_of(&self, layer: usize) -> Option<usize> {
+        let Some(Place::Activity(index)) = self.places.get(layer) else { return None };
+        let stage = index.checked_sub(1)?;
+        self.stages[stage].neuron().map(|_| stage)
     }
 }

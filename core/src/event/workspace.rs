@@ -1,142 +1,64 @@
 //! The memory of one image on its way through a network, used again for the next.
 
+use std::sync::Arc;
+
+use super::activity::Activity;
 use super::advance::Advance;
 use super::aligned::Aligned;
-use super::constant::Spiking;
-use super::gather::Source;
-use super::plan::{Flow, Plan, Shape, Sink, Stage};
-use crate::kernels::Number;
-use crate::neuron::Initial;
-
-/// What a stage passes on; which of the two is used is up to its [`Flow`].
-#[derive(Debug)]
-pub(super) struct Activity<R> {
-    pub values: Aligned<R>,
-    /// The spike times of each neuron in the stretch, a bit for each step, stored as the neurons are.
-    pub spikes: Aligned<u32>,
-    /// A bit for each channel of a block that spikes at all in the stretch, `[position, block]`.
-    pub active: Vec<u64>,
-}
-
-impl<R: Number> Activity<R> {
-    fn new(flow: Flow<R>, shape: Shape, capacity: usize) -> Self {
-        let (values, spikes, active) = match flow {
-            Flow::Constant => (shape.storage(), 0, 0),
-            Flow::Values => (shape.storage() * capacity, 0, 0),
-            Flow::Spikes(_) => (0, shape.storage(), shape.positions() * shape.blocks()),
-        };
-        Self { values: Aligned::new(values), spikes: Aligned::new(spikes), active: vec![0; active] }
-    }
-
-    /// The values of a block at one step.
-    #[inline(always)]
-    pub(super) fn row_mut<const W: usize>(
-        &mut self,
-        position: usize,
-        step: usize,
-        block: usize,
-        shape: Shape,
-        capacity: usize,
-    ) -> &mut [R] {
-        &mut self.values[(position * capacity + step) * shape.padded() + block * W..][..W]
-    }
-
-    /// The value of the neuron at `index`, counted as tensors do.
-    #[inline]
-    fn value(&self, flow: Flow<R>, shape: Shape, capacity: usize, step: usize, index: usize) -> R {
-        let (channel, position) = (index / shape.positions(), index % shape.positions());
-        match flow {
-            Flow::Constant => self.values[position * shape.padded() + channel],
-            Flow::Values => self.values[(position * capacity + step) * shape.padded() + channel],
-            Flow::Spikes(height) => {
-                let times = self.spikes[position * shape.padded() + channel];
-                if times >> step & 1 == 1 { height } else { R::default() }
-            }
-        }
-    }
-}
-
-/// The state of a stage's neurons.
-#[derive(Debug)]
-pub(super) struct StageState<R> {
-    /// Of LIF neurons and synapses.
-    pub variables: [Aligned<R>; 2],
-    /// Of neurons of any model, block by block.
-    pub any: Aligned<R>,
-    /// Of LIF neurons with an input that does not change.
-    pub spiking: Spiking<R>,
-    /// Spikes so far.
-    pub counts: Aligned<R>,
-}
-
-impl<R: Number> StageState<R> {
-    fn new(stage: &Stage<R>) -> Self {
-        let storage = |count: usize| Aligned::new(count * stage.output.storage());
-        let constant = stage.is_constant() && matches!(stage.sink, Sink::Lif(_));
-        let variables = if matches!(stage.sink, Sink::Neurons(_)) { 0 } else { stage.variables() };
-        Self {
-            variables: [storage(usize::from(variables > 0)), storage(usize::from(variables > 1))],
-            any: storage(if variables == 0 { stage.variables() } else { 0 }),
-            spiking: Spiking::new(if constant { stage.output.storage() } else { 0 }),
-            counts: storage(usize::from(stage.has_neurons())),
-        }
-    }
-
-    fn reset(&mut self, stage: &Stage<R>) {
-        self.variables
-            .iter_mut()
-            .chain([&mut self.any, &mut self.counts])
-            .for_each(|numbers| numbers.fill(R::default()));
-        let voltage = &stage.tuning.voltage;
-        if let Sink::Lif(_) = stage.sink {
-            self.variables[0].copy_from_slice(voltage);
-            // Below any decay: the whole step is active.
-            self.variables[1].fill(R::constant(-1.0));
-        }
-        if let Sink::Neurons(neurons) = &stage.sink {
-            let lanes = stage.output.lanes();
-            let blocks = self.any.chunks_exact_mut(lanes * stage.variables());
-            for (block, voltage) in blocks.zip(voltage.chunks_exact(lanes)) {
-                for (values, variable) in block.chunks_exact_mut(lanes).zip(neurons.state()) {
-                    match variable.initial {
-                        Initial::Voltage => values.copy_from_slice(voltage),
-                        Initial::Value(value) => values.fill(R::constant(value)),
-                    }
-                }
-            }
-        }
-    }
-}
+use super::join::join;
+use super::plan::{Flow, Input, Plan, Sink, Stage};
+use super::state::{Scratch, StageState};
+use super::watch::{Kept, Recorder, Watched};
+use crate::kernels::{MAX_STATE, Number};
 
 /// Everything that changes while an image is simulated.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Workspace<R> {
+    plan: Arc<Plan<R>>,
     /// Timesteps that are simulated at a time.
     capacity: usize,
     /// The input, then the output of every stage.
     activities: Vec<Activity<R>>,
     states: Vec<StageState<R>>,
-    rows: Aligned<R>,
-    outputs: Aligned<R>,
+    /// Of each stage what is recorded of it.
+    watched: Vec<Vec<Watched<R>>>,
+    scratch: Scratch<R>,
     /// Of the stretch simulated last.
     steps: usize,
-    /// Whether no time has gone by since the start.
-    fresh: bool,
+    /// Timesteps since the start.
+    time: u64,
+    /// The number of the sample, which noise depends on.
+    sample: u64,
 }
 
 impl<R: Number> Workspace<R> {
-    pub(super) fn new(plan: &Plan<R>, capacity: usize) -> Self {
-        let input = Activity::new(Flow::Constant, plan.input, capacity);
+    pub(super) fn new(plan: &Arc<Plan<R>>, capacity: usize, recorder: &Recorder) -> Self {
+        let input = Activity::new(plan.input_flow, plan.input, capacity);
         let of_stage = |stage: &Stage<R>| Activity::new(stage.output_flow, stage.output, capacity);
         let widest = plan.stages.iter().map(|stage| stage.output.lanes()).max().unwrap_or(0);
+        let several = plan.stages.iter().any(|stage| stage.inputs.len() > 1);
+        let stages = || plan.stages.iter().enumerate();
+        let watched = stages().map(|(index, stage)| {
+            let watches = recorder.of_stage(index).iter();
+            watches.map(|what| Watched::new(what.clone(), stage.output, capacity)).collect()
+        });
+        let watched: Vec<Vec<Watched<R>>> = watched.collect();
+        let history = if watched.iter().all(Vec::is_empty) { 0 } else { MAX_STATE * widest * capacity };
         Self {
+            plan: Arc::clone(plan),
             capacity,
             activities: std::iter::once(input).chain(plan.stages.iter().map(of_stage)).collect(),
-            states: plan.stages.iter().map(StageState::new).collect(),
-            rows: Aligned::new(widest * capacity),
-            outputs: Aligned::new(2 * widest * capacity),
+            states: stages().map(|(index, stage)| StageState::new(stage, recorder.of_stage(index))).collect(),
+            watched,
+            scratch: Scratch {
+                rows: Aligned::new(widest * capacity),
+                more: Aligned::new(if several { widest * capacity } else { 0 }),
+                outputs: Aligned::new(2 * widest * capacity),
+                history: Aligned::new(history),
+            },
             steps: 0,
-            fresh: false,
+            time: 0,
+            sample: 0,
         }
     }
 
@@ -144,80 +66,116 @@ impl<R: Number> Workspace<R> {
         self.capacity
     }
 
-    /// A fresh state, and what does not change over time.
-    pub(super) fn start(&mut self, plan: &Plan<R>, image: &[R]) {
-        for (index, &value) in image.iter().enumerate() {
-            self.activities[0].values[plan.input.stored_at(index)] = value;
-        }
-        self.states.iter_mut().zip(&plan.stages).for_each(|(state, stage)| state.reset(stage));
+    pub(super) fn plan(&self) -> &Arc<Plan<R>> {
+        &self.plan
+    }
+
+    /// Timesteps since the start.
+    pub(super) fn time(&self) -> u64 {
+        self.time
+    }
+
+    /// Whether nothing is recorded of its stages, so that it serves anybody.
+    pub(super) fn is_plain(&self) -> bool {
+        self.watched.iter().all(Vec::is_empty)
+    }
+
+    /// A fresh state for the sample of this number.
+    pub(super) fn reset(&mut self, sample: u64) {
+        self.states.iter_mut().zip(&self.plan.stages).for_each(|(state, stage)| state.reset(stage));
+        (self.time, self.sample) = (0, sample);
+    }
+
+    /// Takes an input that is the same at every timestep, and computes what is too.
+    pub(super) fn set_constant(&mut self, image: &[R]) {
+        self.activities[0].write(Flow::Constant, self.plan.input, self.capacity, 0, image);
         self.steps = 1;
-        self.fresh = true;
-        self.stages(plan, |stage| stage.output_flow == Flow::Constant);
+        self.stages(|stage| stage.output_flow == Flow::Constant);
+    }
+
+    /// Takes the input at a step of the stretch that is about to be simulated.
+    pub(super) fn set_step(&mut self, step: usize, image: &[R]) {
+        self.activities[0].write(Flow::Values, self.plan.input, self.capacity, step, image);
     }
 
     /// The next `steps` timesteps, at most [`capacity`](Self::capacity).
-    pub(super) fn advance(&mut self, plan: &Plan<R>, steps: usize) {
+    pub(super) fn advance(&mut self, steps: usize) {
         self.steps = steps;
-        self.stages(plan, |stage| stage.output_flow != Flow::Constant);
-        self.fresh = false;
+        self.stages(|stage| stage.output_flow != Flow::Constant);
+        self.time += steps as u64;
     }
 
-    fn stages(&mut self, plan: &Plan<R>, wanted: impl Fn(&Stage<R>) -> bool) {
+    fn stages(&mut self, wanted: impl Fn(&Stage<R>) -> bool) {
+        let Self { plan, capacity, activities, states, watched, scratch, steps, time, sample } = self;
+        let (steps, capacity, time) = (*steps, *capacity, *time);
         for (index, stage) in plan.stages.iter().enumerate().filter(|(_, stage)| wanted(stage)) {
-            let (before, after) = self.activities.split_at_mut(index + 1);
-            let (Some(source), Some(output)) = (before.last(), after.first_mut()) else { continue };
-            let state = &mut self.states[index];
-            // Compiled so that a constant input to neurons is a stage of its own, with nothing to compute in this one.
-            if let (Sink::Lif(constants), true) = (&stage.sink, stage.is_constant()) {
-                if self.fresh {
-                    state.spiking.select(&stage.tuning, &source.values);
+            let (before, after) = activities.split_at_mut(index + 1);
+            let (Some(output), [first, ..]) = (after.first_mut(), stage.inputs.as_slice()) else { continue };
+            let (state, watched) = (&mut states[index], &mut watched[index][..]);
+            match &stage.sink {
+                // Compiled so that a constant input to neurons is a stage of its own, with nothing to compute in this one.
+                Sink::Lif { constants, .. } if stage.is_constant() && !state.by_own_step => {
+                    let input = &before[first.from].values;
+                    if time == 0 {
+                        state.spiking.select(&stage.tuning, input);
+                    }
+                    state.spiking.advance(*constants, steps, stage.output, output, &mut state.counts);
+                    watched.iter_mut().for_each(|watched| watched.write_constant(stage, input, steps, capacity));
                 }
-                state.spiking.advance(*constants, self.steps, stage.output, output, &mut state.counts);
-                continue;
-            }
-            let source = Source {
-                values: &source.values,
-                spikes: &source.spikes,
-                active: &source.active,
-                flow: stage.input_flow,
-                shape: stage.input,
-                capacity: self.capacity,
-                steps: self.steps,
-            };
-            let (rows, outputs) = (&mut self.rows[..], &mut self.outputs[..]);
-            Advance { stage, dt: plan.dt, source, state, output, rows, outputs }.run();
-        }
-    }
-
-    /// Appends the network's output at `step` of the last stretch.
-    pub(super) fn read_output(&self, plan: &Plan<R>, step: usize, to: &mut Vec<R>) {
-        match plan.stages.last() {
-            Some(stage) => to.extend(self.output(stage, plan.stages.len() - 1, step)),
-            None => {
-                to.extend((0..plan.input.len()).map(|index| self.activities[0].values[plan.input.stored_at(index)]))
+                Sink::Join(moves) => {
+                    let (inputs, shape) = (stage.inputs.as_slice(), stage.output);
+                    join((inputs, moves), before, (stage.output_flow, shape), output, (steps, capacity));
+                }
+                sink => {
+                    let key = if let Sink::Neurons { noise, .. } = sink { *noise } else { None };
+                    let noise = key.map(|key| key.sample(*sample));
+                    let dt = plan.dt;
+                    Advance { stage, dt, before, steps, capacity, state, output, scratch, watched, noise, time }.run();
+                }
             }
         }
     }
 
-    /// What the stage at `index` passed on at `step` of the last stretch, in the order of tensors.
-    pub(super) fn output<'a>(&'a self, stage: &'a Stage<R>, index: usize, step: usize) -> impl Iterator<Item = R> + 'a {
-        let activity = &self.activities[index + 1];
-        (0..stage.output.len())
-            .map(move |neuron| activity.value(stage.output_flow, stage.output, self.capacity, step, neuron))
+    /// Appends the network's output at `step` of the last stretch, in the order of tensors.
+    pub(super) fn read_output(&self, step: usize, to: &mut Vec<R>) {
+        self.read(self.plan.output, step, to);
     }
 
-    /// How often each neuron of the stage at `index` has spiked, as they are stored (with padding, which never spikes).
-    pub(super) fn counts(&self, index: usize) -> &[R] {
-        &self.states[index].counts
+    /// Appends an activity at `step` of the last stretch.
+    fn read(&self, activity: usize, step: usize, to: &mut Vec<R>) {
+        let (flow, shape) = self.plan.activity(activity);
+        self.activities[activity].read(flow, shape, self.capacity, step, to);
     }
 
-    /// The share of what the stage at `index` read in the last stretch that was not zero.
-    pub(super) fn density(&self, stage: &Stage<R>, index: usize) -> f64 {
-        let activity = &self.activities[index];
-        let shape = stage.input;
-        let per_step = if shape.len() == 0 { 1 } else { shape.len() };
+    /// Appends what a probe asks for at `step` of the last stretch; nothing for spike counts, which are read at the end.
+    pub(super) fn read_kept(&self, kept: Kept, step: usize, to: &mut Vec<R>) {
+        match kept {
+            Kept::Activity(activity) => self.read(activity, step, to),
+            Kept::Watched(stage, index) => {
+                let (values, shape) = (&self.watched[stage][index].values, self.plan.stages[stage].output);
+                values.read(Flow::Values, shape, self.capacity, step, to);
+            }
+            Kept::Counts(_) => {}
+        }
+    }
+
+    /// How often each neuron of a stage has spiked, in the order of tensors.
+    pub(super) fn counts_in_order(&self, stage: usize) -> Vec<R> {
+        let (counts, shape) = (self.counts(stage), self.plan.stages[stage].output);
+        (0..shape.len()).map(|neuron| counts[shape.stored_at(neuron)]).collect()
+    }
+
+    /// The same as they are stored (with padding).
+    pub(super) fn counts(&self, stage: usize) -> &[R] {
+        &self.states[stage].counts
+    }
+
+    /// The share of what an input read in the last stretch that was not zero.
+    pub(super) fn density(&self, input: &Input<R>) -> f64 {
+        let (activity, shape) = (&self.activities[input.from], input.shape);
+        let per_step = shape.len().max(1);
         let share = |active: usize, steps: usize| active as f64 / (per_step * steps) as f64;
-        match stage.input_flow {
+        match input.flow {
             Flow::Constant => 0.0,
             Flow::Values => {
                 let rows = activity.values.chunks_exact((shape.padded() * self.capacity).max(1));
