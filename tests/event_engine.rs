@@ -245,19 +245,12 @@ fn both_engines_evaluate_alike() {
 
 #[test]
 fn what_it_cannot_do_it_says_and_auto_leaves_to_the_dense_engine() {
-    let (spec, images) = small();
+    let (spec, _) = small();
     let network = build(&spec, Kind::Float, 3);
-    let voltage = [Probe::new("lif1", Quantity::State("voltage".into()))];
     let simulate = |network: &SpikingSequential, input, probes: &[Probe], engine| {
-        Simulation { steps: 3, probes, engine, ..Simulation::default() }.run(network, input)
+        Simulation::new(3).probes(probes).engine(engine).run(network, input)
     };
     let message = |result: tch_spiking::Result<Recording>| result.unwrap_err().to_string();
-    let constant = &Activity::constant(&images);
-    assert!(message(simulate(&network, constant, &voltage, Engine::Event)).contains("lif1/voltage"));
-    assert!(simulate(&network, constant, &voltage, Engine::Auto).is_ok());
-    let sequence = Activity::Varying(images.unsqueeze(0).repeat([3, 1, 1, 1, 1]));
-    assert!(message(simulate(&network, &sequence, &[], Engine::Event)).contains("constant over time"));
-    assert!(simulate(&network, &sequence, &[], Engine::Auto).is_ok());
 
     let custom = Builder::new([4]).linear(3).custom("square", |x| x.f_square());
     let custom = build(&custom.into_spec(), Kind::Float, 0);
@@ -302,4 +295,64 @@ fn the_pretrained_network_spikes_the_same_on_mnist() {
     let (differ, spikes) =
         differing(&run(&network, &images, 30, Engine::Event), &run(&network, &images, 30, Engine::Dense));
     assert!(spikes > 500_000 && differ as f64 <= 1e-4 * spikes as f64, "{differ} of {spikes} differ");
+}
+
+/// Voltages, refractory times and currents, of constant inputs and of sequences, as the dense engine records them.
+#[test]
+fn it_records_what_the_dense_engine_records() {
+    let (spec, images) = small();
+    let network = build(&spec, Kind::Double, 3);
+    let images = images.to_kind(Kind::Double);
+    let quantities = [
+        Quantity::Output,
+        Quantity::State("voltage".into()),
+        Quantity::State("refractory_time".into()),
+        Quantity::Current,
+    ];
+    let neurons = network.layers().iter().filter(|layer| layer.neurons() > 0);
+    let of_layer = |name: &str| quantities.clone().map(|quantity| Probe::new(name, quantity));
+    let mut probes: Vec<Probe> = neurons.flat_map(|layer| of_layer(layer.name())).collect();
+    probes.retain(|probe| {
+        let has = |name: &str| {
+            let Some(LayerKind::Neuron(neurons)) = network.layer(&probe.layer).map(|layer| layer.kind()) else {
+                return false;
+            };
+            neurons.model.state().iter().any(|variable| variable.name == name)
+        };
+        !matches!(&probe.quantity, Quantity::State(name) if !has(name))
+    });
+    let ramp = Tensor::linspace(0.5, 1.5, 25, (Kind::Double, Device::Cpu)).reshape([25, 1, 1, 1, 1]);
+    for input in [Activity::constant(&images), Activity::Varying(images.unsqueeze(0) * ramp)] {
+        let run = |engine| Simulation::new(25).probes(&probes).engine(engine).run(&network, &input).unwrap();
+        let (event, dense) = (run(Engine::Event), run(Engine::Dense));
+        assert!(distance(&event.output, &dense.output) < 1e-9);
+        for probe in &probes {
+            let error = distance(&event.probed[probe], &dense.probed[probe]);
+            assert!(error < 1e-9, "{probe}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_compiled_network_is_used_again_and_streams() {
+    let (spec, images) = small();
+    let network = build(&spec, Kind::Double, 3);
+    let images = images.to_kind(Kind::Double);
+    let compiled = network.compile::<f64>().unwrap();
+    let sequence = images.unsqueeze(0).repeat([12, 1, 1, 1, 1]) * 1.2;
+    let expected = Simulation::new(12).engine(Engine::Dense).run(&network, &Activity::varying(&sequence)).unwrap();
+    for _ in 0..2 {
+        let ours = Simulation::new(12).run_compiled(&compiled, &network, &Activity::varying(&sequence)).unwrap();
+        assert!(distance(&ours.output, &expected.output) < 1e-9);
+    }
+    let mut state = compiled.state();
+    for step in 0..12 {
+        let input = numbers(&sequence.get(step).get(0));
+        let output = Tensor::from_slice(compiled.advance(&mut state, &input).unwrap());
+        assert!(distance(&output, &expected.output.get(step).get(0)) < 1e-9, "{step}");
+    }
+    let other = build(&Builder::new([4]).linear(3).into_spec(), Kind::Double, 0);
+    let input = Activity::Constant(mixed(0.0, 1.0, &[1, 4], Kind::Double));
+    let error = Simulation::new(2).run_compiled(&compiled, &other, &input).unwrap_err().to_string();
+    assert!(error.contains("compile this one"), "{error}");
 }

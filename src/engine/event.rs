@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tch::{Device, Kind, TchError, Tensor};
-use tch_spiking_core::event::{EventError, EventNetwork, Until};
+use tch_spiking_core::event::{EventError, EventNetwork, RunOptions, Signal};
 use tch_spiking_core::file::Array;
 use tch_spiking_core::kernels::Number;
 
@@ -30,36 +30,19 @@ pub(crate) fn threads() -> usize {
     usize::try_from(tch::get_num_threads()).unwrap_or(1)
 }
 
-/// Checks that the event engine keeps what `probes` ask for.
-pub(crate) fn check_probes(network: &Network, probes: &[Probe]) -> Result<()> {
-    for probe in probes {
-        probe.check(network)?;
-        let neurons = network.layer(&probe.layer).is_some_and(|layer| layer.neurons() > 0);
-        let last = network.layers().last().is_some_and(|layer| layer.name() == probe.layer);
-        let kept = match probe.quantity {
-            Quantity::SpikeCount => true,
-            Quantity::Output => neurons || last,
-            Quantity::Current | Quantity::State(_) => false,
-        };
-        if !kept {
-            return Err(EventError::Probe(probe.to_string()).into());
-        }
-    }
-    Ok(())
+/// `input`, checked and contiguous.
+pub(crate) fn contiguous(network: &Network, input: &Activity) -> Result<Activity> {
+    network.check_input(input.tensor(), input.leading(), network.kind())?;
+    Ok(input.with(input.tensor().f_detach()?.f_contiguous()?))
 }
 
-/// The contiguous images of an input.
-pub(crate) fn images(network: &Network, input: &Activity) -> Result<Tensor> {
-    match input {
-        Activity::Varying(_) => Err(EventError::Sequence.into()),
-        Activity::Constant(tensor) => {
-            network.check_input(tensor, 1, network.kind())?;
-            Ok(tensor.f_detach()?.f_contiguous()?)
-        }
-    }
+/// A contiguous input as the event engine takes it.
+pub(crate) fn signal<R: TensorNumber>(input: &Activity) -> Result<Signal<'_, R>> {
+    let values = elements(input.tensor())?;
+    Ok(if input.is_varying() { Signal::Varying(values) } else { Signal::Constant(values) })
 }
 
-/// One image's part of a recording.
+/// One sample's part of a recording.
 struct Part<R> {
     index: usize,
     output: Vec<R>,
@@ -67,36 +50,19 @@ struct Part<R> {
     probed: Vec<Vec<R>>,
 }
 
-/// Runs `steps` timesteps of `images`, which [`images`] made, from a fresh state.
+/// Runs `steps` timesteps of an input from a fresh state.
 pub(crate) fn record<R: Number + TensorNumber + tch::kind::Element>(
     event: &EventNetwork<R>,
     network: &Network,
-    images: &Tensor,
+    input: &Activity,
     steps: i64,
     probes: &[Probe],
 ) -> Result<Recording> {
-    let batch = images.size()[0];
-    let layers: Vec<usize> = probes
-        .iter()
-        .map(|probe| network.layers().iter().position(|layer| layer.name() == probe.layer).unwrap_or(usize::MAX))
-        .collect();
-    let keep: Vec<usize> = probes
-        .iter()
-        .zip(&layers)
-        .filter(|(probe, _)| probe.quantity == Quantity::Output)
-        .filter_map(|(_, &layer)| event.stage_of(layer))
-        .collect();
-    let until = Until { steps: usize::try_from(steps).unwrap_or(0), margin: None, keep: &keep };
-    let parts = event.run_all(elements(images)?, threads(), until, |parts: &mut Vec<Part<R>>, mut done| {
-        let mut kept = std::mem::take(&mut done.kept).into_iter();
-        let probed = probes.iter().zip(&layers).map(|(probe, &layer)| match probe.quantity {
-            Quantity::SpikeCount => done.counts(layer),
-            // The last layer may be no stage of its own (a flatten, say): its output is the network's.
-            _ if event.stage_of(layer).is_none() => done.output.clone(),
-            _ => kept.next().unwrap_or_default(),
-        });
-        let probed = probed.collect();
-        parts.push(Part { index: done.index, output: done.output, probed });
+    let input = contiguous(network, input)?;
+    let batch = input.batch();
+    let options = RunOptions { probes, ..RunOptions::new(usize::try_from(steps).unwrap_or(0)) };
+    let parts = event.run_all(signal(&input)?, threads(), options, |parts: &mut Vec<Part<R>>, done| {
+        parts.push(Part { index: done.index, output: done.output, probed: done.probed });
     })?;
     let mut parts: Vec<Part<R>> = parts.into_iter().flatten().collect();
     parts.sort_unstable_by_key(|part| part.index);
@@ -105,12 +71,12 @@ pub(crate) fn record<R: Number + TensorNumber + tch::kind::Element>(
     };
     let output = over_time(parts.iter().map(|part| part.output.as_slice()).collect(), network.output_shape())?;
     let mut probed = BTreeMap::new();
-    for (index, (probe, &layer)) in probes.iter().zip(&layers).enumerate() {
+    for (index, probe) in probes.iter().enumerate() {
         let values: Vec<&[R]> = parts.iter().map(|part| part.probed[index].as_slice()).collect();
-        let shape = network.layers()[layer].output_shape();
+        let shape = network.layer(&probe.layer).map_or(&[][..], |layer| layer.output_shape());
         let tensor = match probe.quantity {
             Quantity::SpikeCount => stack(&values, 1)?.f_reshape([&[batch], shape].concat())?,
-            _ => over_time(values, shape)?,
+            Quantity::Output | Quantity::Current | Quantity::State(_) => over_time(values, shape)?,
         };
         probed.insert(probe.clone(), tensor);
     }

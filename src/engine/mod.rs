@@ -6,7 +6,7 @@
 //! | `pass.rs` | the one propagation, in any mode ([`forward`]) |
 //! | `observer.rs` | what looks at a pass ([`Observer`]) |
 //! | `methods.rs` | what a [`Network`](crate::Network) does by name: `forward_rates`, `simulate` .. |
-//! | `probe.rs`, `observers.rs` | what can be recorded ([`Probe`]), and what records it |
+//! | `recording.rs`, `observers.rs` | the [`Recording`] of a simulation, and what makes it |
 //! | `simulation.rs` | a whole simulation in pieces that fit into memory ([`Simulation`]) |
 //! | `event.rs` | networks and recordings of the core's event engine |
 
@@ -16,16 +16,17 @@ mod methods;
 mod observer;
 mod observers;
 mod pass;
-mod probe;
+mod recording;
 mod simulation;
 
 pub use activity::Activity;
 pub use observer::{Observer, Recorded, Visit};
 pub use pass::{Mode, Pass, TrainingStep, forward};
-pub use probe::{Probe, Quantity, Recording};
+pub use recording::Recording;
 pub use simulation::Simulation;
 pub(crate) use simulation::record;
-pub use tch_spiking_core::event::{EventError, EventNetwork, Response};
+pub use tch_spiking_core::event::{EventError, EventNetwork, EventState, Response};
+pub use tch_spiking_core::probe::{Probe, Quantity};
 
 /// What computes a simulation. All give the same spikes, up to rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

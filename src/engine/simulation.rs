@@ -3,12 +3,12 @@
 use tch::{Device, Kind};
 use tch_spiking_core::event::EventNetwork;
 use tch_spiking_core::kernels::Number;
-use tch_spiking_core::spec::Origin;
+use tch_spiking_core::spec::{NetworkError, Node, Origin};
 
 use super::observers::Recorder;
 use super::{Activity, Engine, Pass, Probe, Recording, event, forward};
 use crate::error::Result;
-use crate::kernels::{TensorNumber, elements, share_out_reading};
+use crate::kernels::{TensorNumber, share_out_reading};
 use crate::network::{Network, State};
 
 /// How to simulate.
@@ -17,8 +17,8 @@ use crate::network::{Network, State};
 /// # fn example(net: &tch_spiking::Network, images: tch::Tensor) -> tch_spiking::Result<()> {
 /// use tch_spiking::engine::{Activity, Probe, Simulation};
 ///
-/// let simulation = Simulation { steps: 100, probes: &[Probe::output("lif1")], ..Simulation::default() };
-/// let recording = simulation.run(net, &Activity::Constant(images))?;
+/// let probes = [Probe::output("lif1")];
+/// let recording = Simulation::new(100).probes(&probes).run(net, &Activity::Constant(images))?;
 /// # Ok(())
 /// # }
 /// ```
@@ -50,7 +50,30 @@ const SAMPLE: i64 = 2;
 /// Fewer timesteps at a time are not worth the calls, whatever the memory.
 const SHORTEST_STRETCH: i64 = 8;
 
-impl Simulation<'_> {
+impl<'a> Simulation<'a> {
+    /// `steps` timesteps, nothing recorded but the output, the engine chosen automatically.
+    pub fn new(steps: i64) -> Self {
+        Self { steps, ..Self::default() }
+    }
+
+    /// The same with this recorded too.
+    #[must_use]
+    pub fn probes(self, probes: &'a [Probe]) -> Self {
+        Self { probes, ..self }
+    }
+
+    /// The same computed by this engine.
+    #[must_use]
+    pub fn engine(self, engine: Engine) -> Self {
+        Self { engine, ..self }
+    }
+
+    /// The same with about so much memory (bytes) for the activities of layers.
+    #[must_use]
+    pub fn memory(self, memory: usize) -> Self {
+        Self { memory, ..self }
+    }
+
     /// Runs `network` on `input` from a fresh state. The images do not influence each other, so how they are split into
     /// batches does not change the result.
     ///
@@ -72,7 +95,7 @@ impl Simulation<'_> {
         input: &Activity,
     ) -> Result<Recording> {
         match self.event::<R>(network, input)? {
-            Some(event) => event::record(&event, network, &event::images(network, input)?, self.steps, self.probes),
+            Some(event) => event::record(&event, network, input, self.steps, self.probes),
             None => self.run_dense(network, input),
         }
     }
@@ -84,21 +107,46 @@ impl Simulation<'_> {
         input: &Activity,
     ) -> Result<Option<EventNetwork<R>>> {
         let compile = || {
-            event::check_probes(network, self.probes)?;
-            let images = event::images(network, input)?;
-            Ok((event::compile::<R>(network)?, images))
+            check_probes(network, self.probes)?;
+            let input = event::contiguous(network, input)?;
+            Ok((event::compile::<R>(network)?, input))
         };
         match self.engine {
             Engine::Dense => Ok(None),
             Engine::Event => compile().map(|(event, _)| Some(event)),
             Engine::Auto => {
                 // What is wrong with the input or the probes the dense engine says too.
-                let Ok((event, images)) = compile() else { return Ok(None) };
-                let sample = images.f_narrow(0, 0, SAMPLE.min(images.size()[0]))?;
-                let density = event.density(elements(&sample)?, usize::try_from(self.steps).unwrap_or(1));
+                let Ok((event, input)) = compile() else { return Ok(None) };
+                let dimension = i64::from(input.is_varying());
+                let sample = input.tensor().f_narrow(dimension, 0, SAMPLE.min(input.batch()))?;
+                let sample = input.with(sample.f_contiguous()?);
+                let density = event.density(event::signal(&sample)?, usize::try_from(self.steps).unwrap_or(1))?;
                 Ok((density <= DENSE_ABOVE).then_some(event))
             }
         }
+    }
+
+    /// Runs a network that was [compiled](Network::compile) before, to be used again and again, from a fresh state.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run), or if `compiled` is not of this network's shape.
+    pub fn run_compiled<R: Number + TensorNumber + tch::kind::Element>(
+        &self,
+        compiled: &EventNetwork<R>,
+        network: &Network,
+        input: &Activity,
+    ) -> Result<Recording> {
+        let _without_gradient = tch::no_grad_guard();
+        super::pass::check_steps(input, self.steps)?;
+        check_probes(network, self.probes)?;
+        let shapes =
+            |nodes: &[Node]| nodes.iter().map(|node| (node.name.clone(), node.shape.clone())).collect::<Vec<_>>();
+        let own = network.layers().iter().map(|layer| (layer.name().to_string(), layer.output_shape().to_vec()));
+        if shapes(&compiled.graph().nodes) != own.collect::<Vec<_>>() {
+            let cause = "it was compiled from a network of other layers: compile this one".to_string();
+            return Err(NetworkError::State(cause).into());
+        }
+        event::record(compiled, network, input, self.steps, self.probes)
     }
 
     fn run_dense(&self, network: &Network, input: &Activity) -> Result<Recording> {
@@ -162,6 +210,12 @@ impl Simulation<'_> {
     }
 }
 
+/// Checks that `network` has what `probes` ask for.
+fn check_probes(network: &Network, probes: &[Probe]) -> Result<()> {
+    let layers = network.layers().iter().map(|layer| (layer.name(), layer.kind()));
+    Ok(probes.iter().try_for_each(|probe| probe.check(layers.clone()))?)
+}
+
 /// The most numbers of one sample and timestep that are alive at a time: a layer's output and all that is still to be read.
 fn widest(network: &Network) -> i64 {
     let size = |shape: &[i64]| shape.iter().product::<i64>();
@@ -184,7 +238,7 @@ pub(crate) fn record(
     state: &mut State,
     probes: &[Probe],
 ) -> Result<Recording> {
-    probes.iter().try_for_each(|probe| probe.check(network))?;
+    check_probes(network, probes)?;
     let mut recorder = Recorder { probes, recorded: Vec::new() };
     let output =
         forward(network, input, Some(state), &mut Pass { observer: Some(&mut recorder), ..Pass::spikes(steps) })?;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tch::{Kind, Tensor};
 
 use self::tally::Tally;
-use tch_spiking_core::event::Until;
+use tch_spiking_core::event::RunOptions;
 use tch_spiking_core::kernels::Number;
 
 use crate::data::{Batch, DataError, Samples, Target, batches};
@@ -182,10 +182,11 @@ fn evaluate<R: Number + TensorNumber + tch::kind::Element>(
         };
         match event {
             Some(compiled) => {
-                let until = Until { steps, margin: options.confidence, keep: &[] };
-                let images = input.tensor().f_contiguous()?;
+                let how =
+                    RunOptions { margin: options.confidence, first_sample: done as u64, ..RunOptions::new(steps) };
+                let input = event::contiguous(network, input)?;
                 let parts =
-                    compiled.run_all(elements(&images)?, event::threads(), until, |tally: &mut Tally, done| {
+                    compiled.run_all(event::signal(&input)?, event::threads(), how, |tally: &mut Tally, done| {
                         let simulated = done.output.len() / outputs;
                         tally.judge(&done.output, outputs, labels[done.index], steps, options.confidence);
                         tally.simulated += simulated;

@@ -4,8 +4,8 @@ use half::bf16;
 use tch::{Kind, TchError, Tensor};
 use tch_spiking_core::kernels::Stored;
 
-/// A number type of tensors that kernels read and write.
-pub(crate) trait TensorNumber: Stored {
+/// A number type of tensors that kernels read and write: `f32`, `f64` and `bf16`.
+pub trait TensorNumber: Stored {
     /// The kind of tensors of it. (`tch::kind::Element` takes `bf16` for `Half`.)
     const KIND: Kind;
 }

@@ -20,7 +20,8 @@ mod scan;
 mod threads;
 
 pub use crate::native::keep_freed_memory;
-pub(crate) use elements::{TensorNumber, elements, elements_mut};
+pub use elements::TensorNumber;
+pub(crate) use elements::{elements, elements_mut};
 pub(crate) use rate::{rate_backward, rate_forward};
 pub(crate) use scan::{NoiseRows, Scan, scan};
 pub use tch_spiking_core::simd::instruction_set;
