@@ -137,7 +137,8 @@ fn spikes_are_those_of_the_layers_put_together_by_hand() {
             assert_eq!(bits(&recording.probed[layer].get(step)), bits(spikes), "{layer} at {step}");
         }
         assert!(distance(&recording.probed[&probes[2]].get(step), &output) < 1e-12);
-        assert_eq!(bits(&recording.probed[&probes[3]].get(step)), bits(&states[1][0]));
+        // Convolutions of other batches may round otherwise.
+        assert!(distance(&recording.probed[&probes[3]].get(step), &states[1][0]) < 1e-12);
     }
     assert!(recording.probed[&probes[1]].count_nonzero(None::<i64>).int64_value(&[]) > 100);
 
