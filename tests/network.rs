@@ -90,7 +90,7 @@ fn errors_name_the_layer_and_the_cause() {
             conv().layer(NeuronSpec::new(Lif { tau_rc: 0.0, ..Lif::default() })),
             "layer 3 (lif): lif: tau_rc = 0 is not valid",
         ),
-        (conv().named_layer("lif1", neurons()), "layer 3 (lif): there is a layer called \"lif1\" already"),
+        (conv().named_layer("lif1", neurons()), "layer 3 (lif): there is already a layer named \"lif1\""),
         (conv().named_layer("a.b", neurons()), "layer 3 (lif): the name \"a.b\" is not valid"),
         (conv().named_layer("", neurons()), "layer 3 (lif): the name \"\" is not valid"),
         (Builder::new([1, 9, 9]), "network: there are no layers"),
