@@ -1,4 +1,4 @@
-//! A neuron model of one's own: a sigmoid firing rate, trained by its slope and run as spikes.
+//! A custom neuron model: a sigmoid firing rate, trained with its derivative and run with spikes.
 //!
 //! `cargo run --release --example 06_custom_neuron`
 
@@ -10,7 +10,7 @@ use tch_spiking::neuron::{
 };
 use tch_spiking::{Network, NetworkSpec};
 
-/// Fires at `max_rate / (1 + e^-J)` Hz: never quite silent, never faster than `max_rate` (Hz).
+/// Fires at `max_rate / (1 + e^-J)` Hz: never completely silent, never faster than `max_rate` (Hz).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Sigmoid {
     max_rate: f64,
@@ -27,12 +27,12 @@ impl NeuronModel for Sigmoid {
         let valid = (1.0..=1e6).contains(&self.max_rate);
         NeuronError::require(Self::NAME, "max_rate", self.max_rate, valid, "1 to 1e6 Hz")
     }
-    // A spike integrates to 1 / max_rate, so that the output lies between 0 and 1.
+    // A spike integrates to 1 / max_rate, so that the output is between 0 and 1.
     fn amplitude(&self) -> f64 {
         1.0 / self.max_rate
     }
 
-    // Inference: integrate the rate, spike at every whole number that the voltage passes.
+    // Inference: integrate the rate and spike whenever the voltage passes an integer.
     #[inline(always)]
     fn step<R: Real, F: Fire<R>>(&self, input: StepInput<R, [R; 0]>, state: &mut [R; 1], fire: &F) -> R {
         let voltage = state[0] + self.rate(input.current).value * R::constant(self.max_rate * input.dt);
@@ -47,7 +47,7 @@ impl RateModel for Sigmoid {
         self.max_rate
     }
 
-    // Training: the output and its slope. Written once over `Real`, it becomes a fused kernel and a tensor operation.
+    // Training: the output and its derivative. Written once over `Real`, it becomes a fused kernel and a tensor operation.
     #[inline(always)]
     fn rate<R: Real>(&self, current: R) -> Rate<R> {
         let one = R::constant(1.0);
@@ -55,7 +55,7 @@ impl RateModel for Sigmoid {
         Rate { value, derivative: value * (one - value) }
     }
 
-    // For specifications with a `max_rate` (at x = 1); nothing can be done about an intercept, for it is never silent.
+    // For specifications with a `max_rate` (at x = 1); the intercept has no effect, since the neuron is never silent.
     fn gain_bias(&self, max_rate: f64, _intercept: f64) -> Result<(f64, f64), NeuronError> {
         let odds = max_rate / (self.max_rate - max_rate);
         let valid = odds > 0.0 && odds.is_finite();

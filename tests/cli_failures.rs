@@ -36,7 +36,7 @@ fn wrong_usage_exits_with_2() {
         ("data", "Usage"),
         ("data fetch cifar", "possible values: mnist, fashion"),
         ("doctor --device cuda:x", "expected auto, cpu, cuda or cuda:N"),
-        ("doctor --device gpu", "no device is called \"gpu\""),
+        ("doctor --device gpu", "unknown device \"gpu\""),
     ] {
         let output = place.command(line).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();

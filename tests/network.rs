@@ -267,7 +267,7 @@ fn wrong_inputs_are_errors() {
         ];
         for error in results {
             let error = error.unwrap().to_string();
-            assert!(error.contains("takes batch x 1x9x9 of Float on Cpu") && error.contains(found), "{error}");
+            assert!(error.contains("expects batch x 1x9x9 of Float on Cpu") && error.contains(found), "{error}");
         }
     }
     assert!(net.zero_state(0).is_err() && net.zero_state(-3).is_err());

@@ -253,7 +253,7 @@ pub(super) fn checked(input: &[i64]) -> String {
         "  def checked(self: __torch__.{CLASS},
     x: Tensor) -> Tensor:
     if torch.ne(torch.slice(torch.size(x), 1), {input:?}):
-      _0 = torch.format(\"the network takes batch x {shape}, got {{}}\", torch.size(x))
+      _0 = torch.format(\"the network expects batch x {shape}, got {{}}\", torch.size(x))
       ops.prim.RaiseException(_0, \"builtins.ValueError\")
     else:
       pass
