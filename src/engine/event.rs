@@ -1,4 +1,4 @@
-//! Networks and recordings of the core's event engine.
+//! Adapts networks and recordings to the core's event engine.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::kernels::{TensorNumber, elements};
 use crate::network::Network;
 
-/// Lays `network` out for the event engine.
+/// Compiles `network` for the event engine.
 pub(crate) fn compile<R: Number>(network: &Network) -> Result<EventNetwork<R>> {
     if network.device() != Device::Cpu {
         return Err(EventError::Device(format!("{:?}", network.device())).into());
@@ -25,12 +25,12 @@ pub(crate) fn compile<R: Number>(network: &Network) -> Result<EventNetwork<R>> {
     Ok(EventNetwork::new(network.spec(), network.seed(), &parameters)?)
 }
 
-/// On how many threads images are simulated.
+/// Returns the number of threads on which samples are simulated.
 pub(crate) fn threads() -> usize {
     usize::try_from(tch::get_num_threads()).unwrap_or(1)
 }
 
-/// Checks that the event engine keeps what `probes` ask for.
+/// Checks that the event engine supports `probes`.
 pub(crate) fn check_probes(network: &Network, probes: &[Probe]) -> Result<()> {
     for probe in probes {
         probe.check(network)?;
@@ -48,7 +48,7 @@ pub(crate) fn check_probes(network: &Network, probes: &[Probe]) -> Result<()> {
     Ok(())
 }
 
-/// The contiguous images of an input.
+/// Returns the samples of an input as a contiguous tensor.
 pub(crate) fn images(network: &Network, input: &Activity) -> Result<Tensor> {
     match input {
         Activity::Varying(_) => Err(EventError::Sequence.into()),
@@ -59,15 +59,15 @@ pub(crate) fn images(network: &Network, input: &Activity) -> Result<Tensor> {
     }
 }
 
-/// One image's part of a recording.
+/// One sample's part of a recording.
 struct Part<R> {
     index: usize,
     output: Vec<R>,
-    /// One for each probe.
+    /// One per probe.
     probed: Vec<Vec<R>>,
 }
 
-/// Runs `steps` timesteps of `images`, which [`images`] made, from a fresh state.
+/// Runs `steps` timesteps of `images`, as returned by [`images`], from a fresh state.
 pub(crate) fn record<R: Number + TensorNumber + tch::kind::Element>(
     event: &EventNetwork<R>,
     network: &Network,
@@ -91,7 +91,7 @@ pub(crate) fn record<R: Number + TensorNumber + tch::kind::Element>(
         let mut kept = std::mem::take(&mut done.kept).into_iter();
         let probed = probes.iter().zip(&layers).map(|(probe, &layer)| match probe.quantity {
             Quantity::SpikeCount => done.counts(layer),
-            // The last layer may be no stage of its own (a flatten, say): its output is the network's.
+            // The last layer may not be a stage of its own (such as a flatten layer): its output is the network's.
             _ if event.stage_of(layer).is_none() => done.output.clone(),
             _ => kept.next().unwrap_or_default(),
         });
@@ -117,7 +117,7 @@ pub(crate) fn record<R: Number + TensorNumber + tch::kind::Element>(
     Ok(Recording { output, probed })
 }
 
-/// From `[images][steps * size]` to `[steps, images, size]`.
+/// Stacks `[images][steps * size]` to `[steps, images, size]`.
 fn stack<R: Number + tch::kind::Element>(images: &[&[R]], steps: i64) -> Result<Tensor> {
     let steps = usize::try_from(steps).unwrap_or(1);
     let mut all = Vec::with_capacity(images.iter().map(|values| values.len()).sum());

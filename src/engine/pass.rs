@@ -1,8 +1,8 @@
-//! The one way that activity goes through a network, in any mode, on libtorch, on any device.
+//! The forward pass of a network, in any mode, on libtorch and any device.
 //!
-//! A network without delayed connections runs layer by layer over all of time: one convolution on `[T * B, C, H, W]`, then one
-//! scan over `T` inside one kernel, instead of `T` rounds of small ones. What comes before the first neurons sees a constant
-//! input and is computed once.
+//! A network without delayed connections runs layer by layer over all timesteps: one convolution on `[T * B, C, H, W]`, then one
+//! scan over `T` in one kernel, instead of `T` rounds of small operations. Layers before the first neurons have a constant
+//! input and are computed once.
 
 use tch::{Kind, Tensor};
 use tch_spiking_core::kernels::NoiseKey;
@@ -13,107 +13,107 @@ use crate::error::Result;
 use crate::network::{Layer, Network, Neurons, Parameters, State};
 use crate::operation::{self, DriveNoise, Spikes, SpikingDrive};
 
-/// What neurons compute.
+/// The computation of neurons in a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// The rate at each timestep, without memory; differentiable. Synapses pass a constant input through.
     Rates,
-    /// Spikes, from the state on.
+    /// Spikes, continuing from the state.
     Spikes,
     /// Spikes forward, the gradient of the rate at each timestep backward (KerasSpiking's spiking-aware training).
     SpikingAware,
 }
 
-/// A training step: dropout and the statistics of the batch are on.
+/// A training step: enables dropout and batch statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrainingStep {
-    /// Its number, which dropout is drawn by.
+    /// Number of the step, from which dropout is drawn.
     pub number: u64,
 }
 
-/// How activity goes through a network.
+/// The settings of a forward pass.
 #[derive(Debug)]
 pub struct Pass<'a> {
-    /// What neurons compute.
+    /// Computation of the neurons.
     pub mode: Mode,
-    /// How many timesteps; of no meaning for rates of a constant input.
+    /// Number of timesteps; ignored for rates of a constant input.
     pub steps: i64,
-    /// The training step that this is, if it is one.
+    /// The training step, if it is one.
     pub training: Option<TrainingStep>,
-    /// Sees every layer's activity.
+    /// Observer of every layer's activity.
     pub observer: Option<&'a mut dyn Observer>,
 }
 
 impl Pass<'_> {
-    /// Rates, outside of training.
+    /// Creates a pass of rates outside of training.
     pub fn rates() -> Self {
         Self { mode: Mode::Rates, steps: 1, training: None, observer: None }
     }
 
-    /// `steps` timesteps of spikes, outside of training.
+    /// Creates a pass of `steps` timesteps of spikes outside of training.
     pub fn spikes(steps: i64) -> Self {
         Self { mode: Mode::Spikes, steps, training: None, observer: None }
     }
 }
 
-/// What looks at a pass, layer by layer. Every method does nothing by default.
+/// An observer of a pass, called layer by layer. Every method does nothing by default.
 pub trait Observer: std::fmt::Debug {
-    /// Before a layer is computed; may replace its inputs.
+    /// Called before a layer is computed; may replace its inputs.
     ///
     /// # Errors
-    /// End the pass.
+    /// An error ends the pass.
     fn before(&mut self, _index: usize, _layer: &Layer, _inputs: &mut [Activity]) -> Result<()> {
         Ok(())
     }
 
-    /// Whether to record a state variable of a layer of neurons.
+    /// Returns whether to record a state variable of a layer of neurons.
     fn records(&self, _layer: &Layer, _variable: &str) -> bool {
         false
     }
 
-    /// After a layer was computed; may replace its output.
+    /// Called after a layer was computed; may replace its output.
     ///
     /// # Errors
-    /// End the pass.
+    /// An error ends the pass.
     fn after(&mut self, _visit: &mut Visit) -> Result<()> {
         Ok(())
     }
 }
 
-/// A layer just computed.
+/// A layer that was just computed.
 #[derive(Debug)]
 pub struct Visit<'a> {
-    /// The layer's index.
+    /// Index of the layer.
     pub index: usize,
     /// The layer.
     pub layer: &'a Layer,
-    /// What it read.
+    /// Inputs of the layer.
     pub inputs: &'a [Activity],
-    /// What it passes on.
+    /// Output of the layer.
     pub output: Activity,
-    /// How many timesteps there are.
+    /// Number of timesteps.
     pub steps: i64,
-    /// The length of a timestep (s).
+    /// Timestep (s).
     pub dt: f64,
-    /// Of a layer of spiking neurons: what was recorded, and the output's sum over time where it was at hand.
+    /// For spiking neurons: the recorded states, and the output's sum over time if available.
     pub spikes: Option<Recorded>,
 }
 
-/// What a layer of spiking neurons leaves beside its output.
+/// The results of a layer of spiking neurons beside its output.
 #[derive(Debug)]
 pub struct Recorded {
-    /// `[B, S]`: the output's sum over the steps, where the kernel had it at hand (on the CPU).
+    /// Sum of the output over the steps, `[B, S]`, if the kernel computed it (on the CPU).
     pub total: Option<Tensor>,
-    /// `[T, B, S]` for every state variable that was to be recorded.
+    /// `[T, B, S]` for every recorded state variable.
     pub states: Vec<Option<Tensor>>,
 }
 
-/// Runs `network` on `input`; `state`, which spikes need, is advanced in place.
+/// Runs `network` on `input`; advances `state`, which spikes require, in place.
 ///
-/// Gradients are recorded or not as libtorch's own setting says (`tch::no_grad`), and flow in the modes for training.
+/// Whether gradients are recorded depends on libtorch's setting (`tch::no_grad`); they flow in the modes for training.
 ///
 /// # Errors
-/// If input or state do not fit the network, a layer of neurons has no rate in a mode that needs it, or the network is recurrent.
+/// Returns an error if input or state do not match the network, a layer of neurons has no rate in a mode that needs it, or the network is recurrent.
 pub fn forward(
     network: &Network,
     input: &Activity,
@@ -129,7 +129,7 @@ pub fn forward(
             Origin::Node(from) => activities[from].as_ref().map(Activity::shallow_clone),
         };
         let mut inputs: Vec<Activity> = layer.inputs().iter().filter_map(|edge| read(edge.from)).collect();
-        // Freed as soon as nothing reads them any more.
+        // Freed as soon as no later layer reads them.
         for edge in layer.inputs() {
             if let Origin::Node(from) = edge.from
                 && network.last_reader(from) <= index
@@ -159,9 +159,9 @@ pub fn forward(
     Ok(output.to_kind(network.kind())?)
 }
 
-/// What can be known to be wrong before anything is computed.
+/// Checks everything that can be checked before computing.
 fn check(network: &Network, input: &Activity, state: Option<&State>, pass: &Pass) -> Result<(), NetworkError> {
-    // In mixed precision, the rates' images may be of a shorter kind.
+    // In mixed precision, the input of rates may be of a shorter dtype.
     let kind = match (pass.mode, input.tensor().kind(), network.kind()) {
         (Mode::Rates, Kind::BFloat16, Kind::Float) => Kind::BFloat16,
         (_, _, kind) => kind,
@@ -192,7 +192,7 @@ pub(super) fn check_steps(input: &Activity, steps: i64) -> Result<(), NetworkErr
     }
 }
 
-/// A layer in its place in the network.
+/// A layer at its position in the network.
 struct Place<'a> {
     network: &'a Network,
     layer: &'a Layer,
@@ -218,7 +218,7 @@ impl Place<'_> {
                     (Mode::Rates, Activity::Varying(_)) => input.steps().unwrap_or(1),
                     (Mode::Spikes | Mode::SpikingAware, _) => pass.steps,
                 };
-                // In mixed precision the state would lose a long time constant.
+                // In mixed precision the state would lose long time constants.
                 let (given, own) = (input.kind(), self.network.kind());
                 let values = input.over_time(steps)?.f_to_kind(own)?;
                 let filtered = match state {
@@ -292,7 +292,7 @@ impl Place<'_> {
                 let mask = crate::network::dropout_mask(input.tensor(), shape, dropout.p, rng)?;
                 Ok(input.with(input.tensor().f_mul(&mask)?))
             }
-            // Written for the network's own kind.
+            // Custom layers compute in the network's own dtype.
             (LayerKind::Custom(_), ..) => {
                 let (own, given) = (self.network.kind(), input.tensor().kind());
                 let inputs = inputs.iter().map(|input| input.to_kind(own)).collect::<Result<Vec<_>, _>>()?;

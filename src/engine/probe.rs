@@ -1,4 +1,4 @@
-//! What can be recorded in a simulation, and the recording.
+//! Probes and recordings of a simulation.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use tch::{TchError, Tensor};
 
 use crate::network::{LayerKind, Network, NetworkError};
 
-/// Something to record: a quantity of a layer.
+/// A probe: a quantity of a layer to record.
 ///
 /// ```
 /// use tch_spiking::engine::{Probe, Quantity};
@@ -17,49 +17,49 @@ use crate::network::{LayerKind, Network, NetworkError};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Probe {
-    /// The layer's name.
+    /// Name of the layer.
     pub layer: String,
-    /// What of it.
+    /// Quantity to record.
     pub quantity: Quantity,
 }
 
-/// What of a layer to record.
+/// A quantity of a layer that can be recorded.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Quantity {
-    /// What it passes on, `[T, B, S]`: spikes times amplitude over dt for neurons, the filtered signal for a synapse.
+    /// The output, `[T, B, S]`: spikes times amplitude over dt for neurons, the filtered signal for a synapse.
     Output,
-    /// How often each neuron spiked in all, `[B, S]`. (An output without the memory of one.)
+    /// The number of spikes of each neuron, `[B, S]`. (It needs far less memory than the output.)
     SpikeCount,
-    /// The current into each neuron, `gain * x + bias`, `[T, B, S]`.
+    /// The input current of each neuron, `gain * x + bias`, `[T, B, S]`.
     Current,
-    /// A state variable of neurons by its name, `voltage` or `refractory_time` (s), after each step, `[T, B, S]`.
+    /// A state variable of neurons by name, `voltage` or `refractory_time` (s), after each step, `[T, B, S]`.
     State(String),
 }
 
 impl Probe {
-    /// Records `quantity` of the layer called `layer`.
+    /// Creates a probe of `quantity` of the layer named `layer`.
     pub fn new(layer: impl Into<String>, quantity: Quantity) -> Self {
         Self { layer: layer.into(), quantity }
     }
 
-    /// Records what the layer passes on.
+    /// Creates a probe of the layer's output.
     pub fn output(layer: impl Into<String>) -> Self {
         Self::new(layer, Quantity::Output)
     }
 
-    /// Records how often each neuron of the layer spikes.
+    /// Creates a probe of the number of spikes of each neuron of the layer.
     pub fn spike_count(layer: impl Into<String>) -> Self {
         Self::new(layer, Quantity::SpikeCount)
     }
 
-    /// Checks that `network` has what this asks for.
+    /// Checks that `network` has the probed quantity.
     pub(super) fn check(&self, network: &Network) -> Result<(), NetworkError> {
         let fail = |cause: String| {
             Err(NetworkError::Probe { layer: self.layer.clone(), quantity: self.quantity.to_string(), cause })
         };
         let Some(layer) = network.layer(&self.layer) else {
             let names: Vec<_> = network.layers().iter().map(|layer| layer.name()).collect();
-            return fail(format!("there is no such layer; there are {}", names.join(", ")));
+            return fail(format!("there is no such layer; available: {}", names.join(", ")));
         };
         match (&self.quantity, layer.kind()) {
             (Quantity::Output, _) => Ok(()),
@@ -68,7 +68,7 @@ impl Probe {
                 if names.contains(&name.as_str()) {
                     return Ok(());
                 }
-                fail(format!("its neurons have the state {}", names.join(", ")))
+                fail(format!("the state variables of its neurons are {}", names.join(", ")))
             }
             (_, LayerKind::Neuron(_)) => Ok(()),
             _ => fail("it is not a layer of neurons; only its output can be recorded".to_string()),
@@ -98,28 +98,28 @@ impl fmt::Display for Quantity {
 pub struct Recording {
     /// The network's output over time, `[T, B, output]`.
     pub output: Tensor,
-    /// What was probed; shapes as each [`Quantity`] says.
+    /// Recorded quantities; their shapes are documented in [`Quantity`].
     pub probed: BTreeMap<Probe, Tensor>,
 }
 
 impl Recording {
-    /// The output at the last step, `[B, output]`.
+    /// Returns the output at the last step, `[B, output]`.
     pub fn last_output(&self) -> Tensor {
         self.output.get(-1)
     }
 
-    /// What `probe` recorded, if it was asked for.
+    /// Returns the recording of `probe`, if it was requested.
     pub fn get(&self, probe: &Probe) -> Option<&Tensor> {
         self.probed.get(probe)
     }
 
-    /// The recordings of several batches as one.
+    /// Joins the recordings of several batches.
     pub(super) fn of_batches(parts: &[Self]) -> Result<Self, TchError> {
-        // Images are the first dimension of a count, the second of everything over time.
+        // Samples are the first dimension of a count, the second of everything over time.
         Self::join(parts, 1, |counts| Tensor::f_cat(counts, 0))
     }
 
-    /// The recordings of stretches of time, one after the other, as one.
+    /// Joins the recordings of consecutive time intervals.
     pub(super) fn of_stretches(parts: &[Self]) -> Result<Self, TchError> {
         Self::join(parts, 0, |counts| Tensor::f_stack(counts, 0)?.f_sum_dim_intlist(0, false, counts[0].kind()))
     }

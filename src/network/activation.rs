@@ -26,7 +26,7 @@ impl LeakyRelu {
         }
     }
 
-    /// Of the shape and kind of `input`, `[B, ..]`.
+    /// Computes the activation; the result has the shape and dtype of `input`, `[B, ..]`.
     pub(super) fn apply(self, input: &Tensor) -> Result<Tensor, TchError> {
         // tch gives its own leaky ReLU no slope; this is the same with the slope as a tensor, its gradient at 0 included.
         input.f_prelu(
