@@ -47,7 +47,8 @@ impl RateModel for Sigmoid {
         self.max_rate
     }
 
-    // Training: the output and its derivative. Written once over `Real`, it becomes a fused kernel and a tensor operation.
+    // Training: the output and its derivative. Written once over `Real`, it becomes a fused kernel and a tensor
+    // operation.
     #[inline(always)]
     fn rate<R: Real>(&self, current: R) -> Rate<R> {
         let one = R::constant(1.0);

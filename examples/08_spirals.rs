@@ -75,7 +75,8 @@ fn trainer(epochs: u64) -> tch_spiking::Result<Trainer> {
     Trainer::new(network, config, 0, spirals(500, 0.0)?)?.with_validation(spirals(200, 0.7)?)
 }
 
-/// Returns `count` points of each of three arms, `[3 count, 2]`, and their classes; different points for another `phase`.
+/// Returns `count` points of each of three arms, `[3 count, 2]`, and their classes; different points for another
+/// `phase`.
 fn spirals(count: i64, phase: f64) -> Result<Labelled, tch::TchError> {
     let classes = Tensor::arange(3, (Kind::Int64, Device::Cpu)).f_repeat_interleave_self_int(count, 0, None)?;
     let along = (Tensor::arange(3 * count, (Kind::Float, Device::Cpu)).f_fmod(count as f64)? + phase) / count as f64;

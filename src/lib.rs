@@ -41,7 +41,8 @@
 //! | `figures` | [`report`], and the figures of runs, conversions and datasets |
 //! | `datasets` | dataset downloads; without it, datasets are read from local files only |
 //!
-//! All are on by default: a program that embeds the library sets `default-features = false`. The matching version of [`tch`]
+//! All are on by default: a program that embeds the library sets `default-features = false`. The matching version of
+//! [`tch`]
 //! is re-exported as `tch_spiking::tch`.
 
 pub mod atomic_file;

@@ -39,7 +39,8 @@ impl<T: Clone> Registry<T> {
     }
 }
 
-/// Returns the message for an unknown name in serde's format, so that an experiment file's error can suggest the nearest name.
+/// Returns the message for an unknown name in serde's format, so that an experiment file's error can suggest the
+/// nearest name.
 pub(crate) fn unknown(what: &str, name: &str, known: &[String]) -> String {
     let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
     format!("unknown {what} `{name}`, expected one of {}", known.join(", "))

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Calls `task(worker, index)` for every index below `count`, with one thread per worker (the first on the calling thread).
+/// Calls `task(worker, index)` for every index below `count`, with one thread per worker (the first on the calling
+/// thread).
 ///
 /// Indices are assigned dynamically, so that no worker waits for another.
 ///

@@ -77,7 +77,8 @@ impl From<DeviceChoice> for String {
 /// at its first operation, once per process, whether CUDA is available.
 ///
 /// # Errors
-/// Returns a [`DeviceError`] with the cause if a CUDA device was named and is not available; `auto` and `cpu` never fail.
+/// Returns a [`DeviceError`] with the cause if a CUDA device was named and is not available; `auto` and `cpu` never
+/// fail.
 ///
 /// ```
 /// use tch_spiking::device::{self, DeviceChoice};

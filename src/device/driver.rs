@@ -8,7 +8,8 @@ use crate::native::driver::driver;
 /// Returns the number of CUDA devices that libtorch can use (at least one); loads libtorch's CUDA library if necessary.
 ///
 /// # Errors
-/// Returns a [`DeviceError`] with the first cause found: the driver, its devices, libtorch's CUDA library, or the library's
+/// Returns a [`DeviceError`] with the first cause found: the driver, its devices, libtorch's CUDA library, or the
+/// library's
 /// dependencies. The result is determined once per process.
 pub fn cuda_devices() -> Result<usize, DeviceError> {
     static ANSWER: OnceLock<Result<usize, DeviceError>> = OnceLock::new();

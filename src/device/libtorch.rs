@@ -16,7 +16,8 @@ pub fn libtorch_folder() -> Option<PathBuf> {
     running.or_else(|| option_env!("TCH_SPIKING_LIBTORCH_LIB").map(PathBuf::from))
 }
 
-/// Returns the version of the libtorch in [`libtorch_folder`], such as "2.11.0+cu130"; `None` if the installation does not say.
+/// Returns the version of the libtorch in [`libtorch_folder`], such as "2.11.0+cu130"; `None` if the installation does
+/// not say.
 pub fn libtorch_version() -> Option<String> {
     let root = libtorch_folder()?.parent()?.to_path_buf();
     // libtorch's own archives have the first file, its Python packages the second.

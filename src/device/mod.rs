@@ -7,7 +7,8 @@
 //! | `libtorch.rs` | libtorch's folder, version and CUDA library |
 //! | `threads.rs` | libtorch's number of threads |
 //!
-//! No part of CUDA is linked. `libtorch_cuda.so` is opened at run time, the first time a CUDA device is requested: a run on
+//! No part of CUDA is linked. `libtorch_cuda.so` is opened at run time, the first time a CUDA device is requested: a
+//! run on
 //! the CPU starts without its 450 MB, and a program built on a machine without CUDA uses CUDA where it is installed.
 
 mod choice;

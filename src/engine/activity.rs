@@ -134,7 +134,8 @@ impl Activity {
         }
     }
 
-    /// Applies a batch operation to several activities, with time folded into the batch; the result is constant if all are.
+    /// Applies a batch operation to several activities, with time folded into the batch; the result is constant if all
+    /// are.
     ///
     /// # Errors
     /// Returns the errors of the operation.

@@ -14,8 +14,10 @@ impl Network {
     ///
     /// `[B, input]` to `[B, output]`. Dropout is drawn from the network's seed and the training `step`.
     ///
-    /// An input of `BFloat16` selects mixed precision: activations between layers are `BFloat16`, and convolutions and linear
-    /// layers compute in it; parameters, their gradients, the arithmetic of neurons and the output keep the network's dtype.
+    /// An input of `BFloat16` selects mixed precision: activations between layers are `BFloat16`, and convolutions and
+    /// linear
+    /// layers compute in it; parameters, their gradients, the arithmetic of neurons and the output keep the network's
+    /// dtype.
     ///
     /// # Errors
     /// Returns an error if the input is not what the network expects.
@@ -23,9 +25,11 @@ impl Network {
         Ok(self.rates_activity(&Activity::constant(input), Some(step))?.into_tensor())
     }
 
-    /// Computes rates of an input that may vary over time, differentiably: in training `step`, or outside of training if `None`.
+    /// Computes rates of an input that may vary over time, differentiably: in training `step`, or outside of training
+    /// if `None`.
     ///
-    /// At each timestep, neurons output the rate of their current, without memory; synapses filter over time from zero, or pass a
+    /// At each timestep, neurons output the rate of their current, without memory; synapses filter over time from
+    /// zero, or pass a
     /// constant input through.
     ///
     /// # Errors
@@ -57,7 +61,8 @@ impl Network {
         Ok(found.index.map(|index| &self.layers()[index]))
     }
 
-    /// Compiles a copy of the network for the event engine: single samples on the CPU, without libtorch. `R` is the number
+    /// Compiles a copy of the network for the event engine: single samples on the CPU, without libtorch. `R` is the
+    /// number
     /// type of the computation, `f32` or `f64`.
     ///
     /// # Errors
@@ -84,7 +89,8 @@ impl Network {
     /// probed quantities are in the [`Recording`].
     ///
     /// # Errors
-    /// Returns an error if the input does not match, `steps` is below 1, or a probe names something that does not exist.
+    /// Returns an error if the input does not match, `steps` is below 1, or a probe names something that does not
+    /// exist.
     pub fn simulate(&self, input: &Tensor, steps: i64, probes: &[Probe]) -> Result<Recording> {
         Simulation { steps, probes, ..Simulation::default() }.run(self, &Activity::constant(input))
     }
@@ -116,7 +122,8 @@ impl Network {
 
 /// tch's trait for trainable modules: rates; in a training step, dropout is drawn from libtorch's generator.
 ///
-/// Simulation must be requested by name. (The trait cannot return an error, so a wrong input panics, as in tch's own layers.)
+/// Simulation must be requested by name. (The trait cannot return an error, so a wrong input panics, as in tch's own
+/// layers.)
 impl nn::ModuleT for Network {
     fn forward_t(&self, input: &Tensor, train: bool) -> Tensor {
         let output = match train {

@@ -27,7 +27,8 @@ pub use tch_spiking_core::event::{EventError, EventNetwork, Response};
 /// The engine that runs a simulation. All give the same spikes, up to rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Engine {
-    /// The event engine if it supports the network and the activity of the first samples is sparse enough; otherwise the dense one.
+    /// The event engine if it supports the network and the activity of the first samples is sparse enough; otherwise
+    /// the dense one.
     #[default]
     Auto,
     /// libtorch, on any device: every layer computes all timesteps at once.

@@ -1,7 +1,9 @@
 //! The forward pass of a network, in any mode, on libtorch and any device.
 //!
-//! A network without delayed connections runs layer by layer over all timesteps: one convolution on `[T * B, C, H, W]`, then one
-//! scan over `T` in one kernel, instead of `T` rounds of small operations. Layers before the first neurons have a constant
+//! A network without delayed connections runs layer by layer over all timesteps: one convolution on
+//! `[T * B, C, H, W]`, then one
+//! scan over `T` in one kernel, instead of `T` rounds of small operations. Layers before the first neurons have a
+//! constant
 //! input and are computed once.
 
 use tch::{Kind, Tensor};
@@ -113,7 +115,8 @@ pub struct Recorded {
 /// Whether gradients are recorded depends on libtorch's setting (`tch::no_grad`); they flow in the modes for training.
 ///
 /// # Errors
-/// Returns an error if input or state do not match the network, a layer of neurons has no rate in a mode that needs it, or the network is recurrent.
+/// Returns an error if input or state do not match the network, a layer of neurons has no rate in a mode that needs
+/// it, or the network is recurrent.
 pub fn forward(
     network: &Network,
     input: &Activity,

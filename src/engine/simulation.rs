@@ -41,8 +41,10 @@ impl Default for Simulation<'_> {
     }
 }
 
-/// For [`Engine::Auto`]: the fraction of active inputs above which the dense engine is faster (on the reference network, the event
-/// engine is 9 times faster at 5 %, 4 times at 18 %, and would be slower above 60 %), and the number of samples used for the
+/// For [`Engine::Auto`]: the fraction of active inputs above which the dense engine is faster (on the reference
+/// network, the event
+/// engine is 9 times faster at 5 %, 4 times at 18 %, and would be slower above 60 %), and the number of samples used
+/// for the
 /// estimate.
 const DENSE_ABOVE: f64 = 0.6;
 const SAMPLE: i64 = 2;
@@ -56,7 +58,8 @@ impl Simulation<'_> {
     /// Samples are independent, so the split into
     /// batches does not change the result.
     ///
-    /// Returns an error if the input does not match the network, `steps` is below 1, a probe names something that does not exist, or
+    /// Returns an error if the input does not match the network, `steps` is below 1, a probe names something that does
+    /// not exist, or
     /// the event engine was requested and does not support it.
     pub fn run(&self, network: &Network, input: &Activity) -> Result<Recording> {
         let _without_gradient = tch::no_grad_guard();
@@ -154,7 +157,8 @@ impl Simulation<'_> {
         Ok(Recording::of_stretches(&parts.collect::<Result<Vec<_>>>()?)?)
     }
 
-    /// Returns how many samples of `of` steps, or steps of `of` samples, fit into the memory limit, given the activities that are
+    /// Returns how many samples of `of` steps, or steps of `of` samples, fit into the memory limit, given the
+    /// activities that are
     /// alive at the same time.
     fn at_once(&self, network: &Network, of: i64) -> i64 {
         let element = if network.kind() == Kind::Double { 8 } else { 4 };
@@ -163,7 +167,8 @@ impl Simulation<'_> {
     }
 }
 
-/// Returns the largest number of values of one sample and timestep alive at a time: a layer's output and all that is still needed.
+/// Returns the largest number of values of one sample and timestep alive at a time: a layer's output and all that is
+/// still needed.
 fn widest(network: &Network) -> i64 {
     let size = |shape: &[i64]| shape.iter().product::<i64>();
     let input = size(&network.spec().input);

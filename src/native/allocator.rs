@@ -8,7 +8,8 @@ unsafe extern "C" {
 /// Makes the C library keep freed memory for later allocations instead of returning it to the system. Call it once, at
 /// the start of a program.
 ///
-/// Otherwise, tensors of some megabytes are mapped anew each time, and the page faults of a training step cost more time than
+/// Otherwise, tensors of some megabytes are mapped anew each time, and the page faults of a training step cost more
+/// time than
 /// its neurons (measured in BENCHMARKS.md). The cost is that the process keeps memory that it once used. libtorch
 /// allocates through the same C library, so its tensors benefit. The setting affects the whole process; therefore no
 /// other function of this library changes it.

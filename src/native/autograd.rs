@@ -1,6 +1,7 @@
 //! Custom gradients: an autograd node whose backward pass is a Rust closure.
 //!
-//! `tch` does not expose `autograd.Function`. Here the forward pass is ordinary Rust run under `no_grad`; [`attach`] then tells
+//! `tch` does not expose `autograd.Function`. Here the forward pass is ordinary Rust run under `no_grad`; [`attach`]
+//! then tells
 //! libtorch that the outputs depend on the inputs, and which closure maps output gradients to input gradients. The C++
 //! half is `autograd.cpp`, a `torch::autograd::Node` that owns the boxed closure and drops it with the graph.
 
@@ -11,7 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tch::{TchError, Tensor};
 use torch_sys::C_tensor;
 
-/// A backward closure: takes the outputs' gradients (`None` for an unused output) and returns the inputs' gradients (`None` for no gradient).
+/// A backward closure: takes the outputs' gradients (`None` for an unused output) and returns the inputs' gradients
+/// (`None` for no gradient).
 pub type BackwardFn = dyn FnMut(&[Option<Tensor>]) -> Result<Vec<Option<Tensor>>, TchError> + Send;
 
 type BackwardHandle =
@@ -37,15 +39,18 @@ unsafe extern "C" {
 
 /// Makes `outputs`, computed from `inputs` under `no_grad`, differentiable: their gradient is what `backward` returns.
 ///
-/// `backward` gets one gradient per output and returns one per input, in the same order and of the input's shape. Tensors
-/// that it captures must be detached from the graph (created under `no_grad`, or `detach`ed): a captured output would own
+/// `backward` gets one gradient per output and returns one per input, in the same order and of the input's shape.
+/// Tensors
+/// that it captures must be detached from the graph (created under `no_grad`, or `detach`ed): a captured output would
+/// own
 /// the node that owns it. `label` is the operation's name in error messages and graph dumps.
 ///
 /// Does nothing if gradients are disabled or no input requires one. An `Err` or a panic inside `backward` becomes the
 /// error of [`Tensor::f_backward`].
 ///
 /// # Errors
-/// Returns an error if an output already requires gradients (computed without `no_grad`, or itself an input) or is an integer tensor.
+/// Returns an error if an output already requires gradients (computed without `no_grad`, or itself an input) or is an
+/// integer tensor.
 ///
 /// ```
 /// use tch::{no_grad, Kind, Tensor};
@@ -117,7 +122,8 @@ extern "C" fn call_closure(
     inputs: usize,
 ) -> *mut c_char {
     let run = AssertUnwindSafe(|| -> Result<(), String> {
-        // SAFETY: autograd.cpp passes the closure made in `attach`, `outputs` tensor pointers (null for undefined) that live
+        // SAFETY: autograd.cpp passes the closure made in `attach`, `outputs` tensor pointers (null for undefined)
+        // that live
         // for this call, and room for `inputs` pointers. An owned tensor is written only once all are known to be good.
         unsafe {
             let closure = &mut *closure.cast::<Box<BackwardFn>>();

@@ -26,7 +26,8 @@ struct Context<'a> {
 /// Panics if `body` panics; the panic is passed to this thread and does not unwind through libtorch.
 pub(crate) fn parallel_for(count: usize, grain: usize, body: impl Fn(Range<usize>) + Sync) {
     let mut context = Context { body: &body, panicked: AtomicBool::new(false) };
-    // SAFETY: the call returns only after all ranges are done, so the borrowed context outlives its use; `body` is Sync.
+    // SAFETY: the call returns only after all ranges are done, so the borrowed context outlives its use; `body` is
+    // Sync.
     unsafe {
         tch_spiking_parallel_for(
             i64::try_from(count).unwrap_or(i64::MAX),

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
-/// `x` above 0, `negative_slope * x` below: [`LayerKind::LeakyRelu`](super::LayerKind::LeakyRelu). Stateless, no spikes.
+/// `x` above 0, `negative_slope * x` below: [`LayerKind::LeakyRelu`](super::LayerKind::LeakyRelu). Stateless, no
+/// spikes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LeakyRelu {
@@ -28,7 +29,8 @@ impl LeakyRelu {
 
     /// Computes the activation; the result has the shape and dtype of `input`, `[B, ..]`.
     pub(super) fn apply(self, input: &Tensor) -> Result<Tensor, TchError> {
-        // tch gives its own leaky ReLU no slope; this is the same with the slope as a tensor, its gradient at 0 included.
+        // tch gives its own leaky ReLU no slope; this is the same with the slope as a tensor, its gradient at 0
+        // included.
         input.f_prelu(
             &Tensor::f_from_slice(&[self.negative_slope])?.f_to_device(input.device())?.f_to_kind(input.kind())?,
         )

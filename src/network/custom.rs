@@ -9,11 +9,13 @@ use tch_spiking_core::spec::{Custom, CustomLayer, ParameterSpec};
 
 /// A custom layer: its specification ([`CustomLayer`]) and its computation.
 ///
-/// Wrap one with [`custom`] to add it to a network; [register](register_layer) its type to use it in TOML and weights files.
+/// Wrap one with [`custom`] to add it to a network; [register](register_layer) its type to use it in TOML and weights
+/// files.
 pub trait TensorLayer: CustomLayer {
     /// Computes the output `[B, ..]` from inputs `[B, ..]` and the tensors of [`parameters`](CustomLayer::parameters).
     ///
-    /// It must treat the samples of a batch identically and independently: timesteps are folded into the batch. `training` is true in a
+    /// It must treat the samples of a batch identically and independently: timesteps are folded into the batch.
+    /// `training` is true in a
     /// training step.
     ///
     /// # Errors

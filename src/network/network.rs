@@ -9,7 +9,8 @@ use super::parameters::{Context, Filling};
 use super::{Layer, Parameters, State};
 use crate::error::Result;
 
-/// A network: layers with their parameters, in evaluation order. Most layers read the previous one, some read several others.
+/// A network: layers with their parameters, in evaluation order. Most layers read the previous one, some read several
+/// others.
 ///
 /// | call | computes |
 /// |---|---|
@@ -30,7 +31,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// Builds `spec` with parameters under `path` (of its dtype, on its device). Weights, tunings and initial voltages are drawn
+    /// Builds `spec` with parameters under `path` (of its dtype, on its device). Weights, tunings and initial voltages
+    /// are drawn
     /// from `seed`.
     ///
     /// Returns an error that names the first layer that does not fit, and why.
@@ -155,7 +157,8 @@ impl Network {
         Ok(State { batch, step: 0, first_sample: 0, layers })
     }
 
-    /// Checks that `input` is `[.., input]` with `leading` dimensions before the sample, of this dtype and on the network's device.
+    /// Checks that `input` is `[.., input]` with `leading` dimensions before the sample, of this dtype and on the
+    /// network's device.
     pub(crate) fn check_input(&self, input: &Tensor, leading: usize, kind: Kind) -> Result<(), NetworkError> {
         let size = input.size();
         let fits = size.len() == leading + self.spec.input.len() && size.ends_with(&self.spec.input);

@@ -9,7 +9,8 @@ use super::parameters::tensor;
 
 /// A layer of neurons: the model and its tensors, of the layer's shape.
 ///
-/// The firing rate scale is applied here: the gain is multiplied by it and the model's amplitude divided. The bias, which is
+/// The firing rate scale is applied here: the gain is multiplied by it and the model's amplitude divided. The bias,
+/// which is
 /// trained and saved unscaled, is multiplied at every use.
 #[derive(Debug)]
 pub(crate) struct Neurons {

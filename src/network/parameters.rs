@@ -41,7 +41,8 @@ pub(super) struct Context<'a> {
 }
 
 impl Parameters {
-    /// Creates the tensors that `node` declares, as variables under its name; `neurons` are the initial values of a layer of neurons.
+    /// Creates the tensors that `node` declares, as variables under its name; `neurons` are the initial values of a
+    /// layer of neurons.
     pub(super) fn new(node: &Node, neurons: Option<NeuronValues>, context: &Context) -> Result<Self, TchError> {
         let path = context.path / &node.name;
         let mut tensors = Vec::new();
@@ -113,7 +114,8 @@ pub(super) fn tensor(values: &[f64], shape: &[i64], path: &Path) -> Result<Tenso
     Tensor::f_from_slice(values)?.f_reshape(shape)?.f_to_kind(path.kind())?.f_to_device(path.device())
 }
 
-/// Converts a four-dimensional weight to channels last in memory, the fastest layout for libtorch's CPU convolutions. Others are
+/// Converts a four-dimensional weight to channels last in memory, the fastest layout for libtorch's CPU convolutions.
+/// Others are
 /// unchanged.
 fn convolution_weight(weight: Tensor) -> Result<Tensor, TchError> {
     let &[out, channels, height, width] = weight.size().as_slice() else { return Ok(weight) };

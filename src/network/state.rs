@@ -12,14 +12,16 @@ use crate::error::Result;
 
 /// Membrane voltages, refractory times and filter states of one batch at one time.
 ///
-/// Created by [`zero_state`](Network::zero_state), advanced by [`step`](Network::step). The network itself has no hidden state, so
+/// Created by [`zero_state`](Network::zero_state), advanced by [`step`](Network::step). The network itself has no
+/// hidden state, so
 /// there is nothing to reset.
 #[derive(Debug)]
 pub struct State {
     pub(crate) batch: i64,
     /// Number of timesteps so far.
     pub(crate) step: u64,
-    /// Index of the batch's first sample among all simulated samples. Noise depends on it, so that batches get different noise.
+    /// Index of the batch's first sample among all simulated samples. Noise depends on it, so that batches get
+    /// different noise.
     pub(crate) first_sample: u64,
     /// For each layer its state variables, `[B, S]` each; empty for layers without state.
     pub(crate) layers: Vec<Vec<Tensor>>,
@@ -50,7 +52,8 @@ impl State {
         self.step
     }
 
-    /// Returns the state tensors of the layer at `index`: for neurons in the order of [`Neuron::state`](crate::neuron::Neuron::state),
+    /// Returns the state tensors of the layer at `index`: for neurons in the order of
+    /// [`Neuron::state`](crate::neuron::Neuron::state),
     /// for synapses the filter's.
     pub fn layer(&self, index: usize) -> &[Tensor] {
         self.layers.get(index).map_or(&[], Vec::as_slice)

@@ -52,7 +52,8 @@ pub struct Spikes {
     pub recorded: Vec<Option<Tensor>>,
 }
 
-/// Checks that `gain` and `bias` have the same shape, and that the tensors are floating-point, of one dtype and on one device.
+/// Checks that `gain` and `bias` have the same shape, and that the tensors are floating-point, of one dtype and on one
+/// device.
 pub(super) fn check_drive(
     neuron: &'static str,
     input: &Tensor,

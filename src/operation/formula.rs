@@ -3,7 +3,8 @@
 use tch::{TchError, Tensor};
 use tch_spiking_core::neuron::{Formula, Operation};
 
-/// Evaluates `formula` with tensors that broadcast against each other; returns one tensor per output, of their common shape.
+/// Evaluates `formula` with tensors that broadcast against each other; returns one tensor per output, of their common
+/// shape.
 ///
 /// # Errors
 /// Returns an error if the shapes do not broadcast, there are fewer inputs than the formula has, or memory runs out.

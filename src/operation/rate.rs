@@ -14,7 +14,8 @@ use crate::native::autograd;
 
 /// Computes `rate(gain * input + bias)`, differentiable with respect to `input` and `bias`; used in training.
 ///
-/// Runs fused kernels on the CPU and, if they can be compiled, on CUDA; the same formula in tensor operations elsewhere.
+/// Runs fused kernels on the CPU and, if they can be compiled, on CUDA; the same formula in tensor operations
+/// elsewhere.
 ///
 /// # Shapes
 /// - `input`: `[.., S]`, with `S` the layer's shape, such as `[B, C, H, W]`; `gain`, `bias`: `S`, of the input's dtype,
@@ -36,7 +37,8 @@ pub fn rate(neuron: impl Into<Neuron>, input: &Tensor, gain: &Tensor, bias: &Ten
 
 /// Attaches the rate's gradient to `output`, which was computed from `input` and `bias` under `no_grad`.
 ///
-/// `input` and `output` are `[.., S]`; `output` may have an additional first dimension, over which the gradient is summed.
+/// `input` and `output` are `[.., S]`; `output` may have an additional first dimension, over which the gradient is
+/// summed.
 pub(super) fn attach_rate_gradient(
     neuron: &Neuron,
     input: &Tensor,

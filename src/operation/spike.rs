@@ -42,7 +42,8 @@ pub fn spike(model: impl Into<Neuron>, drive: &SpikingDrive, state: &mut [Tensor
 /// Computes spikes with the gradient of the rate (spiking-aware training, as in KerasSpiking).
 ///
 /// The forward pass is [`spike`]; the backward pass uses the gradient of the rate at every
-/// timestep, `d output[t] / d input[t] = rate'(J[t]) * gain`, as if neurons had no memory. A network is then trained with the
+/// timestep, `d output[t] / d input[t] = rate'(J[t]) * gain`, as if neurons had no memory. A network is then trained
+/// with the
 /// spikes that it produces in inference. No gradient flows into `state`.
 ///
 /// # Shapes

@@ -1,6 +1,7 @@
 //! Exponentials and logarithms in `f32` that the compiler can vectorise: no branches, calls or tables.
 //!
-//! Results are within 3 units in the last place of the exact value (tested) and bit-identical on all instruction sets, since only
+//! Results are within 3 units in the last place of the exact value (tested) and bit-identical on all instruction sets,
+//! since only
 //! additions, multiplications and divisions are used, never a fused multiply-add.
 
 const LN2_HIGH: f32 = 0.693_359_4;
@@ -55,7 +56,8 @@ pub fn ln_1p(x: f32) -> f32 {
     n * LN2_HIGH + (f - s * (f - series(s)) + n * LN2_LOW)
 }
 
-/// Computes `ln(1 + 1/x)` for normal `x` above 0, accurate for large `x`, with one division where `ln_1p(1.0 / x)` needs two.
+/// Computes `ln(1 + 1/x)` for normal `x` above 0, accurate for large `x`, with one division where `ln_1p(1.0 / x)`
+/// needs two.
 #[inline(always)]
 pub fn ln_1p_recip(x: f32) -> f32 {
     let u = x + 1.0;

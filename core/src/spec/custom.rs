@@ -31,7 +31,8 @@ pub trait CustomLayer: Any + fmt::Debug + Send + Sync {
         false
     }
 
-    /// Returns the layer's settings as a table, if it can be written to a file; its type must be [registered](register_layer).
+    /// Returns the layer's settings as a table, if it can be written to a file; its type must be
+    /// [registered](register_layer).
     fn to_table(&self) -> Option<toml::Table> {
         None
     }

@@ -4,9 +4,11 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// The distribution of a layer's initial weights, given the number of inputs (`fan_in`) and outputs (`fan_out`) of a unit.
+/// The distribution of a layer's initial weights, given the number of inputs (`fan_in`) and outputs (`fan_out`) of a
+/// unit.
 ///
-/// For a convolution, both include the kernel's area. Normal distributions are truncated at two standard deviations and rescaled
+/// For a convolution, both include the kernel's area. Normal distributions are truncated at two standard deviations
+/// and rescaled
 /// to the stated standard deviation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -170,7 +170,8 @@ impl Dropout {
     }
 }
 
-/// Settings of [`LayerKind::LeakyRelu`](super::LayerKind::LeakyRelu): `x` above 0, `negative_slope * x` below. Stateless, no spikes.
+/// Settings of [`LayerKind::LeakyRelu`](super::LayerKind::LeakyRelu): `x` above 0, `negative_slope * x` below.
+/// Stateless, no spikes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LeakyRelu {
@@ -192,10 +193,12 @@ impl Default for LeakyRelu {
     }
 }
 
-/// Settings of batch normalisation, per channel of `[C, H, W]` or per feature: `weight (x - mean) / sqrt(var + eps) + bias` (Ioffe &
+/// Settings of batch normalisation, per channel of `[C, H, W]` or per feature:
+/// `weight (x - mean) / sqrt(var + eps) + bias` (Ioffe &
 /// Szegedy 2015), with PyTorch's names, defaults and running statistics.
 ///
-/// In training, mean and variance are those of the batch, and the running statistics are updated with `momentum` (using the
+/// In training, mean and variance are those of the batch, and the running statistics are updated with `momentum`
+/// (using the
 /// unbiased variance); otherwise the running statistics are used. They are saved with the parameters as
 /// `running_mean` and `running_var`. In mixed precision the layer computes in `f32`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -64,7 +64,8 @@ impl NetworkSpec {
         }
     }
 
-    /// Returns the reference network of NengoDL's spiking-MNIST example: three convolutions of 32, 64 and 128 channels, each with LIF
+    /// Returns the reference network of NengoDL's spiking-MNIST example: three convolutions of 32, 64 and 128
+    /// channels, each with LIF
     /// neurons (amplitude 0.01, 100 Hz at 1, intercept 0), a linear readout, and a lowpass filter of 0.1 s.
     /// Its input is raw pixels, 0 to 255.
     pub fn reference() -> Self {

@@ -9,7 +9,8 @@ use crate::neuron::{Neuron, NeuronError, neuron_from_parameters};
 
 /// A layer of neurons: the model, and the gain and bias that map the layer's input to the current of each neuron.
 ///
-/// `J_i = gain_i * x_i + bias_i`. The gain is fixed and the bias is trainable, one per neuron (not per channel). They are computed from
+/// `J_i = gain_i * x_i + bias_i`. The gain is fixed and the bias is trainable, one per neuron (not per channel). They
+/// are computed from
 /// `max_rate` and `intercept` (a neuron is silent up to `x = intercept` and fires at `max_rate` Hz at `x = 1`), or
 /// given directly; by default, gain is 1 and bias 0.
 #[derive(Clone, Debug)]
@@ -24,7 +25,8 @@ pub struct NeuronSpec {
     /// `scale * (gain_i * x_i + bias_i)` and the amplitude is divided by `scale`. Above 0; 1 changes nothing.
     ///
     /// The mean output of rectified-linear neurons stays the same, with less noise. For LIF neurons, whose rate
-    /// is not proportional to the current, the output is a different function. Saved parameters do not contain the scale.
+    /// is not proportional to the current, the output is a different function. Saved parameters do not contain the
+    /// scale.
     pub firing_rate_scale: f64,
 }
 
@@ -178,7 +180,8 @@ impl NeuronSpec {
         Ok(NeuronValues { model, gain, bias, voltage })
     }
 
-    /// Creates a layer of the model named `model` from its table, from which `type`, `name` and `from` have been removed.
+    /// Creates a layer of the model named `model` from its table, from which `type`, `name` and `from` have been
+    /// removed.
     ///
     /// # Errors
     /// Returns an error if the model is unknown or a key is not valid.

@@ -2,7 +2,8 @@
 
 use super::{BatchNorm, Conv2d, LayerKind, Pool};
 
-/// Computes the output shape of one sample for a layer with the shapes `inputs` (one, except for layers that accept several).
+/// Computes the output shape of one sample for a layer with the shapes `inputs` (one, except for layers that accept
+/// several).
 pub(super) fn output_shape(kind: &LayerKind, inputs: &[&[i64]]) -> Result<Vec<i64>, String> {
     let &[input, ..] = inputs else { return Err("it has no input".to_string()) };
     match kind {

@@ -3,7 +3,8 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// The purpose of a random stream; each purpose and layer has its own, so that a change to one does not affect the others.
+/// The purpose of a random stream; each purpose and layer has its own, so that a change to one does not affect the
+/// others.
 #[derive(Clone, Copy)]
 enum Purpose {
     Weights,
@@ -33,7 +34,8 @@ pub fn voltage(seed: u64, layer: usize) -> ChaCha8Rng {
     stream(seed, Purpose::Voltage, layer)
 }
 
-/// Returns the dropout stream of one training step, so that a resumed run draws the same numbers as an uninterrupted one.
+/// Returns the dropout stream of one training step, so that a resumed run draws the same numbers as an uninterrupted
+/// one.
 pub fn dropout(seed: u64, layer: usize, step: u64) -> ChaCha8Rng {
     let mut rng = stream(seed, Purpose::Dropout, layer);
     // A step uses far fewer than 2^36 words, and a ChaCha stream has 2^68.

@@ -1,6 +1,7 @@
 //! Prints the CUDA source of a model's kernels from its recorded formulas.
 //!
-//! Except for `__global__` and the block and thread indices, the source is plain C++, so that a test can compile it for the
+//! Except for `__global__` and the block and thread indices, the source is plain C++, so that a test can compile it
+//! for the
 //! CPU too. The model's parameters and the timestep are constants in it.
 
 use std::fmt::Write;
@@ -94,7 +95,8 @@ extern \"C\" __global__ void scan(const real* input, const real* gain, const rea
     ))
 }
 
-/// Prints the type that is computed with (`real`), the type in memory (`stored`) and their functions; `None` for other dtypes.
+/// Prints the type that is computed with (`real`), the type in memory (`stored`) and their functions; `None` for other
+/// dtypes.
 fn prelude(kind: Kind) -> Option<String> {
     let (real, suffix) = match kind {
         Kind::Float | Kind::BFloat16 => ("float", "f"),

@@ -1,6 +1,7 @@
 //! The rate kernels, forward and backward.
 //!
-//! The forward kernel reads the input and writes the output once. The backward kernel reads the input and replaces the output's
+//! The forward kernel reads the input and writes the output once. The backward kernel reads the input and replaces the
+//! output's
 //! gradient by the input's gradient in place, so it needs no further memory or cache. It recomputes the derivative
 //! instead of loading it, which is cheaper than the memory traffic.
 
