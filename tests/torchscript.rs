@@ -290,7 +290,7 @@ fn what_does_not_fit_is_told() {
     let exported = export(&small_reference(), Kind::Float);
     let wrong = Tensor::zeros([2, 1, 28, 28], (Kind::Float, Device::Cpu));
     let error = exported.module.forward_ts(&[&wrong]).unwrap_err().to_string();
-    assert!(error.contains("the network takes batch x 1 x 14 x 14, got [2, 1, 28, 28]"), "{error}");
+    assert!(error.contains("the network expects batch x 1 x 14 x 14, got [2, 1, 28, 28]"), "{error}");
     let arguments = [IValue::Tensor(exported.images(1, 1.0)), IValue::Int(0)];
     let error = exported.module.method_is("simulate", &arguments).unwrap_err().to_string();
     assert!(error.contains("expected 1 timestep or more, got 0"), "{error}");

@@ -1,15 +1,15 @@
-//! Neuron models: a rate to train with, a spiking step to run with.
+//! Neuron models: a firing rate for training and a spiking step for inference.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `models/` | one model each: parameters, rate, step, gain and bias |
-//! | `model.rs`, `real.rs` | what a model is ([`NeuronModel`], [`RateModel`]) and the arithmetic it is written in ([`Real`]) |
+//! | `models/` | one model per file: parameters, rate, step, gain and bias |
+//! | `model.rs`, `real.rs` | the traits of a model ([`NeuronModel`], [`RateModel`]) and its arithmetic ([`Real`]) |
 //! | `fire.rs` | the spike as an explicit operation ([`Fire`]) |
-//! | `erased.rs` | any model behind one type ([`Neuron`]) |
+//! | `erased.rs` | type-erased models ([`Neuron`]) |
 //! | `formula.rs` | formulas recorded as a list of operations ([`Formula`]) |
-//! | `kernels/` | what the formulas become over plain memory |
+//! | `kernels/` | the CPU kernels of the models |
 //! | `elementary.rs` | exponentials and logarithms that vectorise |
-//! | `registry.rs` | the models that specifications can name |
+//! | `registry.rs` | the models available to specifications |
 
 mod elementary;
 mod erased;

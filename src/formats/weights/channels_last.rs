@@ -1,10 +1,10 @@
-//! Tensors of programs that keep channels last (Keras, NengoDL), in the layout of this library, and back.
+//! Converts tensors between channels last (Keras, NengoDL) and the layout of this library.
 //!
 //! | parameter | channels last | here |
 //! |---|---|---|
 //! | weight of a convolution | `[kh, kw, in, out]` | `[out, in, kh, kw]` |
 //! | weight of a linear layer | `[in, out]` | `[out, in]` |
-//! | one number a neuron, or a feature | `[H, W, C]` | `[C, H, W]` |
+//! | one value per neuron or feature | `[H, W, C]` | `[C, H, W]` |
 //!
 //! Behind a flattened image, features are in the order `H, W, C` there and `C, H, W` here.
 
@@ -12,20 +12,20 @@ use tch::{TchError, Tensor};
 
 use crate::network::{LayerKind, SpikingSequential};
 
-/// Where a parameter's numbers go.
+/// The layout conversion of a parameter.
 pub(super) struct ChannelsLast {
     /// The shape in the other program.
     pub shape: Vec<i64>,
-    /// The same with every dimension for itself: a flattened one taken apart.
+    /// The shape with flattened dimensions separated.
     apart: Vec<i64>,
-    /// Which of these dimensions come in which order here.
+    /// The order of these dimensions in this library.
     order: Vec<i64>,
-    /// The shape here.
+    /// The shape in this library.
     ours: Vec<i64>,
 }
 
 impl ChannelsLast {
-    /// Of the parameter `leaf` of the layer at `index`, which has the shape `ours`.
+    /// Returns the conversion of the parameter `leaf` of the layer at `index`, which has the shape `ours`.
     pub(super) fn of(network: &SpikingSequential, index: usize, leaf: &str, ours: &[i64]) -> Self {
         let permuted = |shape: Vec<i64>, apart: Vec<i64>, order: &[i64]| Self {
             shape,
@@ -53,12 +53,12 @@ impl ChannelsLast {
         }
     }
 
-    /// From channels last; `tensor` has as many elements.
+    /// Converts from channels last; `tensor` has as many elements.
     pub(super) fn read(&self, tensor: &Tensor) -> Result<Tensor, TchError> {
         tensor.f_reshape(&self.apart)?.f_permute(&self.order)?.f_reshape(&self.ours)
     }
 
-    /// To channels last.
+    /// Converts to channels last.
     pub(super) fn write(&self, tensor: &Tensor) -> Result<Tensor, TchError> {
         let here: Vec<i64> = self.order.iter().map(|&dimension| self.apart[dimension as usize]).collect();
         let mut back = vec![0; here.len()];
@@ -67,7 +67,7 @@ impl ChannelsLast {
     }
 }
 
-/// The image that was flattened into the features that the layer at `index` gets.
+/// Returns the shape of the image that was flattened into the features that the layer at `index` reads.
 fn flattened_image(network: &SpikingSequential, index: usize) -> Option<[i64; 3]> {
     let layers = network.layers();
     let before = layers[..index]
