@@ -113,13 +113,13 @@ fn runs_that_cannot_go_on_are_told_and_stay_as_they_are() {
         ("--resume run", &["2 epochs already", "--epochs 3"][..]),
         ("--resume run --epochs 1", &["2 epochs already", "--epochs 3"]),
         ("--resume run --epochs 3 --seed 4", &["has the seed 3", "--seed 4"]),
-        ("--resume nowhere", &["nowhere is no run", "no config.toml"]),
-        ("--resume empty", &["empty is no run", "no config.toml"]),
-        ("--resume experiment.toml", &["experiment.toml is no run"]),
-        ("--resume lost", &["lost is no run", "no last.safetensors"]),
-        ("--resume foreign", &["foreign is no run", "last.safetensors is no checkpoint"]),
+        ("--resume nowhere", &["nowhere is not a run", "no config.toml"]),
+        ("--resume empty", &["empty is not a run", "no config.toml"]),
+        ("--resume experiment.toml", &["experiment.toml is not a run"]),
+        ("--resume lost", &["lost is not a run", "no last.safetensors"]),
+        ("--resume foreign", &["foreign is not a run", "last.safetensors is not a checkpoint"]),
         ("--resume damaged", &["damaged/last.safetensors", "cut off", "found 1000"]),
-        ("--config experiment.toml --out run", &["run holds a run already", "--resume run", "--out"]),
+        ("--config experiment.toml --out run", &["run already contains a run", "--resume run", "--out"]),
     ] {
         assert_says(&place.fail(&format!("train {line}")), expected);
     }
