@@ -19,7 +19,7 @@ fn interrupt(place: &Place, line: &str) -> (u64, u64) {
     run.interrupt();
     let (code, said) = run.end();
     assert_eq!(code, Some(130), "{said}");
-    assert_says(&said, &["To go on: tch-spiking train --resume run\n"]);
+    assert_says(&said, &["To resume: tch-spiking train --resume run\n"]);
     let position = said.split("after epoch ").nth(1).unwrap();
     let mut numbers = position.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok());
     (numbers.next().unwrap(), numbers.next().unwrap())
@@ -93,7 +93,7 @@ fn a_finished_run_goes_on_to_more_epochs() {
     let place = Place::new();
     place.succeed("train --config experiment.toml --out run --epochs 1");
     let said = place.succeed("train --resume run --epochs 3 --json");
-    assert_says(&said.stderr, &["goes on   after epoch 1, step 0"]);
+    assert_says(&said.stderr, &["resumed   after epoch 1, step 0"]);
     assert_eq!((&said.json()["epochs"], said.json()["metrics"].as_array().unwrap().len()), (&3.into(), 3));
     assert_same_as_straight(&place, "train --config experiment.toml --epochs 3");
 }

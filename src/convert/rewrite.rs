@@ -151,7 +151,7 @@ impl<'a> Rewrite<'a> {
         let (Some(into), Parameters::Normalization(tensors)) = (into, &layer.parameters) else {
             return Err(failure(
                 layer,
-                "expected a convolution or linear layer directly before it, to fold it into; place it \
+                "expected a convolution or linear layer directly before it that it can be folded into; place it \
                  after one, before the activation",
             )
             .into());
