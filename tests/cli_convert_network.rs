@@ -85,7 +85,7 @@ fn what_cannot_be_is_told_and_nothing_is_written() {
     for (line, parts) in [
         ("run/best.safetensors out --swap relu3=lif", &["swap of relu3", "relu1 (relu)"][..]),
         ("run/best.safetensors out --scale-firing-rates linear1=3", &["firing rate scale of linear1"]),
-        ("run/best.safetensors run/best.safetensors", &["is the source itself"]),
+        ("run/best.safetensors run/best.safetensors", &["is also the source"]),
         ("nowhere.safetensors out", &["nowhere.safetensors"]),
         ("run/best.safetensors out --calibrate 10 --target-rate=-3", &["target rate = -3"]),
         ("run/best.safetensors out --calibrate 10 --swap relu=lif --target-rate 600", &["fires at most at 500 Hz"]),

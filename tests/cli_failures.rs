@@ -152,7 +152,7 @@ fn networks_and_images_that_are_not_there() {
     let place = Place::trained();
     place.write("pretrained/tiny-net/weights.safetensors", place.bytes("run/best.safetensors"));
     let said = place.fail("evaluate --pretrained tiny");
-    assert_says(&said, &["no pretrained network \"tiny\"", "there are: ", "tiny-net"]);
+    assert_says(&said, &["no pretrained network \"tiny\"", "available: ", "tiny-net"]);
     assert_says(&place.fail("simulate --pretrained ../pretrained/tiny-net"), &["no pretrained network"]);
     place.succeed("evaluate --pretrained tiny-net --limit 5");
     assert_says(&place.succeed("doctor").stdout, &["tiny-net"]);
@@ -227,8 +227,7 @@ fn folders_that_cannot_be_made_or_used_are_named() {
 }
 
 /// Runs `line`, which uses the folder `small`, with a file system of its own mounted there: what it said, its exit
-/// code,
-/// and what it left. `None` where the system allows no such mount.
+/// code, and what it left. `None` where the system allows no such mount.
 #[cfg(target_os = "linux")]
 fn with_mount(place: &Place, options: &str, line: &str) -> Option<(String, i32, String)> {
     let script = format!(

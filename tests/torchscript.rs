@@ -323,7 +323,7 @@ fn the_command_writes_what_the_library_writes_and_tells_what_cannot_be() {
 
     let before = place.bytes("run/best.safetensors");
     for line in ["run/best.safetensors run/best.safetensors", "--weights run/best.safetensors run/best.safetensors"] {
-        assert_says(&place.fail(&format!("export {line}")), &["is the source itself"]);
+        assert_says(&place.fail(&format!("export {line}")), &["is also the source"]);
     }
     assert_eq!(place.bytes("run/best.safetensors"), before);
     assert_says(&place.fail("export nowhere.safetensors out.pt"), &["nowhere.safetensors"]);
