@@ -10,7 +10,8 @@
 
 use tch::{TchError, Tensor};
 
-use crate::network::{LayerKind, SpikingSequential};
+use super::WeightsError;
+use crate::network::{Edge, Layer, LayerKind, Origin, SpikingSequential};
 
 /// The layout conversion of a parameter.
 pub(super) struct ChannelsLast {
@@ -25,16 +26,30 @@ pub(super) struct ChannelsLast {
 }
 
 impl ChannelsLast {
-    /// Returns the conversion of the parameter `leaf` of the layer at `index`, which has the shape `ours`.
-    pub(super) fn of(network: &SpikingSequential, index: usize, leaf: &str, ours: &[i64]) -> Self {
+    /// Of the parameter `leaf` of the layer at `index`, which has the shape `ours`.
+    ///
+    /// # Errors
+    /// [`WeightsError::MixedFeatures`], where the order of the features in the other program is not known.
+    pub(super) fn of(
+        network: &SpikingSequential,
+        index: usize,
+        leaf: &str,
+        ours: &[i64],
+    ) -> Result<Self, WeightsError> {
+        let layer = &network.layers()[index];
         let permuted = |shape: Vec<i64>, apart: Vec<i64>, order: &[i64]| Self {
             shape,
             apart,
             order: order.to_vec(),
             ours: ours.to_vec(),
         };
-        let image = flattened_image(network, index);
-        match (&network.layers()[index].kind(), leaf, ours) {
+        let image = match Features::into(network, index) {
+            Features::Plain => None,
+            Features::Flattened(image) => Some(image),
+            Features::Mixed if ours.len() > 2 || layer.kind().type_name() == "linear" && leaf == "bias" => None,
+            Features::Mixed => return Err(WeightsError::MixedFeatures { layer: layer.name().to_string() }),
+        };
+        Ok(match (layer.kind(), leaf, ours) {
             (LayerKind::Conv2d(_), "weight", &[out, channels, height, width]) => {
                 let shape = vec![height, width, channels, out];
                 permuted(shape.clone(), shape, &[3, 2, 0, 1])
@@ -50,7 +65,7 @@ impl ChannelsLast {
                 permuted(vec![features], vec![h, w, c], &[2, 0, 1])
             }
             _ => permuted(ours.to_vec(), ours.to_vec(), &(0..ours.len() as i64).collect::<Vec<_>>()),
-        }
+        })
     }
 
     /// Converts from channels last; `tensor` has as many elements.
@@ -67,15 +82,50 @@ impl ChannelsLast {
     }
 }
 
-/// Returns the shape of the image that was flattened into the features that the layer at `index` reads.
-fn flattened_image(network: &SpikingSequential, index: usize) -> Option<[i64; 3]> {
-    let layers = network.layers();
-    let before = layers[..index]
-        .iter()
-        .rposition(|layer| matches!(layer.kind(), LayerKind::Linear(_) | LayerKind::Flatten | LayerKind::Custom(_)))?;
-    if !matches!(layers[before].kind(), LayerKind::Flatten) {
-        return None;
+/// What the numbers of a signal are, as far as their order is concerned.
+#[derive(Clone, Copy, PartialEq)]
+enum Features {
+    /// In the same order in both programs.
+    Plain,
+    /// An image, flattened.
+    Flattened([i64; 3]),
+    /// Of several layers, in different orders.
+    Mixed,
+}
+
+impl Features {
+    /// What the layer at `index` gets.
+    fn into(network: &SpikingSequential, index: usize) -> Self {
+        let layers = network.layers();
+        let mut known = Vec::with_capacity(index);
+        for layer in &layers[..index] {
+            let features = match layer.kind() {
+                LayerKind::Linear(_) | LayerKind::Custom(_) => Self::Plain,
+                LayerKind::Flatten => Self::flattened(network, layer),
+                _ => Self::together(layer, &known),
+            };
+            known.push(features);
+        }
+        Self::together(&layers[index], &known)
     }
-    let image = before.checked_sub(1).map_or(network.spec().input.as_slice(), |image| layers[image].output_shape());
-    image.try_into().ok()
+
+    fn flattened(network: &SpikingSequential, layer: &Layer) -> Self {
+        let shape = match layer.inputs().first().map(|edge| edge.from) {
+            Some(Origin::Node(index)) => network.layers()[index].output_shape(),
+            Some(Origin::Input) | None => network.spec().input.as_slice(),
+        };
+        shape.try_into().map_or(Self::Plain, Self::Flattened)
+    }
+
+    /// Of all inputs of `layer`; `known` are the outputs of the layers before it.
+    fn together(layer: &Layer, known: &[Self]) -> Self {
+        let of = |edge: &Edge| match edge.from {
+            Origin::Node(index) if !edge.delayed => known.get(index).copied().unwrap_or(Self::Plain),
+            Origin::Node(_) | Origin::Input => Self::Plain,
+        };
+        let mut inputs = layer.inputs().iter().map(of);
+        let first = inputs.next().unwrap_or(Self::Plain);
+        let side_by_side = matches!(layer.kind(), LayerKind::Concat) && first != Self::Plain;
+        if side_by_side || inputs.any(|other| other != first) { Self::Mixed } else { first }
+    }
 }

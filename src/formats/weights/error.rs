@@ -139,7 +139,25 @@ pub enum WeightsError {
         /// The layer.
         layer: String,
     },
-    /// The file does not describe its network.
+    /// A network whose layers are not in a row, which NengoDL's arrays without names cannot tell apart.
+    #[error(
+        "layer {layer} takes more, or other, than the output of the layer before it: NengoDL's files have an order for layers \
+         in a row only; use another format"
+    )]
+    NotARow {
+        /// The layer.
+        layer: String,
+    },
+    /// A linear layer, or neurons, behind features that another program keeps in an order that is not known.
+    #[error(
+        "layer {layer}: its features come from several layers, which are not one flattened image, so that their order with \
+         channels last is not known; bring the tensor into the order of this library, and leave channels_last out"
+    )]
+    MixedFeatures {
+        /// The layer.
+        layer: String,
+    },
+    /// A file that says nothing about its network.
     #[error("the file does not say what network its {} tensors belong to{}: give the network's configuration with it (--config experiment.toml){}",
         .tensors.len(), .reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default(), list(.tensors))]
     NoSpecification {

@@ -9,7 +9,7 @@ use tch::Tensor;
 use super::channels_last::ChannelsLast;
 use super::{Misfit, TensorFile, WeightsError};
 use crate::error::Result;
-use crate::network::{LayerKind, SpikingSequential};
+use crate::network::{LayerKind, Origin, SpikingSequential};
 
 /// The position of a parameter in a network.
 struct Place {
@@ -59,7 +59,7 @@ pub(super) fn read(
 /// Returns the parameters of `network` as NengoDL's `load_params` expects them, in order: `arr_0`, `arr_1` ..
 ///
 /// # Errors
-/// Returns an error if the network has parameters that the format does not support.
+/// If the network has parameters that such a file has no place for, or if its layers are not in a row.
 pub fn nengodl_arrays(network: &SpikingSequential) -> Result<Vec<(String, Tensor)>> {
     let (neurons, layers) = places(network)?;
     let flat = |place: &Place| place.layout.write(&place.parameter)?.f_reshape([-1]);
@@ -78,6 +78,10 @@ pub fn nengodl_arrays(network: &SpikingSequential) -> Result<Vec<(String, Tensor
 fn places(network: &SpikingSequential) -> Result<(Vec<Place>, Vec<Place>), WeightsError> {
     let (mut neurons, mut others) = (Vec::new(), Vec::new());
     for (index, layer) in network.layers().iter().enumerate() {
+        let before = index.checked_sub(1).map_or(Origin::Input, Origin::Node);
+        if !matches!(layer.inputs(), [edge] if edge.from == before && !edge.delayed) {
+            return Err(WeightsError::NotARow { layer: layer.name().to_string() });
+        }
         for (leaf, parameter) in layer.named_parameters() {
             let places = match layer.kind() {
                 LayerKind::Neuron(_) => &mut neurons,
@@ -86,7 +90,7 @@ fn places(network: &SpikingSequential) -> Result<(Vec<Place>, Vec<Place>), Weigh
             };
             places.push(Place {
                 name: format!("{}.{leaf}", layer.name()),
-                layout: ChannelsLast::of(network, index, leaf, &parameter.size()),
+                layout: ChannelsLast::of(network, index, leaf, &parameter.size())?,
                 parameter: parameter.shallow_clone(),
             });
         }

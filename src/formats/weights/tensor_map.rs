@@ -133,7 +133,7 @@ impl TensorMap {
                 tensor = tensor.f_permute(order)?;
             }
             if source.channels_last {
-                let layout = ChannelsLast::of(network, index, leaf, &expected);
+                let layout = ChannelsLast::of(network, index, leaf, &expected)?;
                 if tensor.size() != layout.shape {
                     let (there, size) = (show(&layout.shape), show(&tensor.size()));
                     return fail(format!("channels last: expected {there}, found {size}"));
