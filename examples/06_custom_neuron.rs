@@ -66,7 +66,8 @@ impl RateModel for Sigmoid {
     }
 }
 
-/// The model under its name, with its parameters; what is about the layer (gain, bias, max_rate, ..) may stand beside them.
+/// The model under its name, with its parameters; what is about the layer (gain, bias, max_rate, ..) may stand beside
+/// them.
 const NETWORK: &str = r#"
     input = [2]
     layers = [

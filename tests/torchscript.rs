@@ -199,7 +199,8 @@ fn layers_without_neurons() {
     check(&spec, 9.0);
 }
 
-/// A skip connection over neurons, a projection of the input, spikes beside filtered spikes, and a constant added in each step.
+/// A skip connection over neurons, a projection of the input, spikes beside filtered spikes, and a constant added in
+/// each step.
 #[test]
 fn skip_connections_and_concatenation() {
     let conv = || Conv2d::new(4, 3).padding(1);

@@ -42,10 +42,8 @@ impl Default for Simulation<'_> {
 }
 
 /// For [`Engine::Auto`]: the fraction of active inputs above which the dense engine is faster (on the reference
-/// network, the event
-/// engine is 9 times faster at 5 %, 4 times at 18 %, and would be slower above 60 %), and the number of samples used
-/// for the
-/// estimate.
+/// network, the event engine is 9 times faster at 5 %, 4 times at 18 %, and would be slower above 60 %), and the number
+/// of samples used for the estimate.
 const DENSE_ABOVE: f64 = 0.6;
 const SAMPLE: i64 = 2;
 
@@ -80,8 +78,7 @@ impl<'a> Simulation<'a> {
     /// batches does not change the result.
     ///
     /// Returns an error if the input does not match the network, `steps` is below 1, a probe names something that does
-    /// not exist, or
-    /// the event engine was requested and does not support it.
+    /// not exist, or the event engine was requested and does not support it.
     pub fn run(&self, network: &Network, input: &Activity) -> Result<Recording> {
         let _without_gradient = tch::no_grad_guard();
         super::pass::check_steps(input, self.steps)?;
@@ -204,8 +201,7 @@ impl<'a> Simulation<'a> {
     }
 
     /// Returns how many samples of `of` steps, or steps of `of` samples, fit into the memory limit, given the
-    /// activities that are
-    /// alive at the same time.
+    /// activities that are alive at the same time.
     fn at_once(&self, network: &Network, of: i64) -> i64 {
         let element = if network.kind() == Kind::Double { 8 } else { 4 };
         let each = (widest(network).max(1) as u128) * (of.max(1) as u128) * element;
@@ -219,7 +215,8 @@ fn check_probes(network: &Network, probes: &[Probe]) -> Result<()> {
     Ok(probes.iter().try_for_each(|probe| probe.check(layers.clone()))?)
 }
 
-/// The most numbers of one sample and timestep that are alive at a time: a layer's output and all that is still to be read.
+/// The most numbers of one sample and timestep that are alive at a time: a layer's output and all that is still to be
+/// read.
 fn widest(network: &Network) -> i64 {
     let size = |shape: &[i64]| shape.iter().product::<i64>();
     let input = size(&network.spec().input);

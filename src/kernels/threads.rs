@@ -63,11 +63,10 @@ pub(crate) fn share_out_reading<T, W: Send>(
     task: impl Fn(&T, &mut W, usize) + Sync,
 ) {
     struct Reading<'a, T>(&'a T);
-    // SAFETY: libtorch's tensors may be read from several threads at once (its own data loaders and `parallel_for`
-    // do); tch
-    // only lacks the marker. `T` is shared by reference, and nothing in this crate writes to a tensor through one but
-    // the
-    // optimiser and the loading of weights, which cannot run meanwhile: they need this thread, which waits here.
+    // SAFETY: libtorch's tensors may be read from several threads at once (its own data loaders and `parallel_for` do);
+    // tch only lacks the marker. `T` is shared by reference, and nothing in this crate writes to a tensor through one
+    // but the optimiser and the loading of weights, which cannot run meanwhile: they need this thread, which waits
+    // here.
     unsafe impl<T> Sync for Reading<'_, T> {}
     let reading = Reading(shared);
     let reading = &reading;

@@ -21,8 +21,7 @@ pub(crate) struct Stream(pub(crate) *mut c_void);
 /// Returns the loader's message.
 pub(crate) fn load_libtorch_cuda(path: &Path) -> Result<(), String> {
     // SAFETY: this runs the initialisers of the CUDA half of the very libtorch that this program is linked to, which
-    // are
-    // made to run at load time. It is never unloaded, so nothing of it can dangle.
+    // are made to run at load time. It is never unloaded, so nothing of it can dangle.
     unsafe { open(path, Visibility::Global) }.map(std::mem::forget)
 }
 

@@ -45,8 +45,7 @@ macro_rules! functions {
             fn load(library: libloading::os::unix::Library) -> Result<Self, String> {
                 let find = || -> Result<Self, libloading::Error> {
                     // SAFETY: the types are those of cuda.h and nvrtc.h of CUDA 12 and 13, where pointers to opaque
-                    // structs
-                    // are `*mut c_void` and enums `int`; the library is never unloaded, so the functions stay.
+                    // structs are `*mut c_void` and enums `int`; the library is never unloaded, so the functions stay.
                     Ok(unsafe { Self { $($field: *library.get(concat!($symbol, "\0").as_bytes())?,)* } })
                 };
                 let table = find().map_err(|error| $crate::native::library::loader_text(&error))?;

@@ -5,8 +5,8 @@ use tch_spiking_core::synapse::{Coefficients, Synapse};
 
 /// Filters `input` (`[T, ..]`) over time, differentiably, and returns `[T, ..]`.
 ///
-/// The filter starts from `state` (one `[..]` tensor per state variable; zeros at the start), which
-/// is advanced in place.
+/// The filter starts from `state` (one `[..]` tensor per state variable; zeros at the start), which is advanced in
+/// place.
 ///
 /// # Errors
 /// Returns an error if the number or shape of the state tensors does not match the input.

@@ -84,14 +84,12 @@ pub struct TensorFile {
 
 /// Reads the weights file `path`. Its format is detected from the content, not from the name.
 ///
-/// The file may be untrusted: nothing in it is executed, all sizes are checked against the file's size,
-/// and memory is limited to twice that size and 64 MiB. Tensors that share a storage in a PyTorch file
-/// share it here too.
+/// The file may be untrusted: nothing in it is executed, all sizes are checked against the file's size, and memory is
+/// limited to twice that size and 64 MiB. Tensors that share a storage in a PyTorch file share it here too.
 ///
 /// # Errors
 /// Returns an error if the file does not exist, has an unknown format (naming what it looks like), is cut off or
-/// damaged, or
-/// contains Python objects other than tensors, or dtypes that libtorch does not support.
+/// damaged, or contains Python objects other than tensors, or dtypes that libtorch does not support.
 ///
 /// ```
 /// use std::collections::BTreeMap;

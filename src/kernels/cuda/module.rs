@@ -33,9 +33,9 @@ impl Module {
         let Launch { kernel, grid, block, arguments } = launch;
         let name = CString::new(kernel)?;
         // SAFETY: the module has this kernel. Its parameters are all of 8 bytes, and there are as many as arguments
-        // (`launch.rs` and `source.rs` agree, which `host_tests.rs` tests). The pointers refer to tensors whose
-        // memory returns to libtorch's allocator only after this call, and is then reused only by
-        // work queued after this launch.
+        // (`launch.rs` and `source.rs` agree, which `host_tests.rs` tests). The pointers refer to tensors whose memory
+        // returns to libtorch's allocator only after this call, and is then reused only by work queued after this
+        // launch.
         unsafe { self.loaded.launch(&name, grid, block, stream, arguments) }
             .map_err(|error| TchError::Torch(format!("CUDA kernel {kernel}: {error}")))
     }
