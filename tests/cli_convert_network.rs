@@ -97,7 +97,7 @@ fn what_cannot_be_is_told_and_nothing_is_written() {
         ("run/best.safetensors out --weights run/best.safetensors", &["cannot be used with"]),
         ("run/best.safetensors out --scale-firing-rates 0", &["a number above 0"]),
         ("run/best.safetensors out --synapse soon", &["a time of 0 s or more"]),
-        ("run/best.safetensors out --swap relu=tanh", &["no neurons called \"tanh\"", "spiking-relu"]),
+        ("run/best.safetensors out --swap relu=tanh", &["unknown neuron model \"tanh\"", "spiking-relu"]),
         ("run/best.safetensors out --target-rate 100", &["--calibrate"]),
         ("run/best.safetensors out --calibrate 10 --scale-firing-rates 3", &["cannot be used with"]),
     ] {

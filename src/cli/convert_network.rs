@@ -33,7 +33,7 @@ Examples:
   tch-spiking convert-network relu.safetensors snn.safetensors --scale-firing-rates conv1=20 --max-to-avg-pool
 
 Every relu becomes spiking-relu (rectified_linear), whose rate equals it; batch_norm is folded into the convolution or
-linear layer before it; dropout is removed. Spikes approximate the rates better the more there are (--scale-firing-rates,
+linear layer before it; dropout is removed. More spikes approximate the rates better (--scale-firing-rates,
 --calibrate) and the longer they are averaged (--synapse); --verify measures the accuracy, and reports what limits it."
 )]
 pub struct ConvertNetworkArgs {

@@ -31,7 +31,7 @@ Examples:
   tch-spiking train --set data.train_images=2000 --set training.learning_rate=0.002
   tch-spiking train --config my-experiment.toml --seed 1
   tch-spiking train --resume runs/first --epochs 5     5 epochs in all
-  tch-spiking train --weights runs/first/best.safetensors --dataset fashion     go on from weights, a run of its own
+  tch-spiking train --weights runs/first/best.safetensors --dataset fashion     start a new run from weights
 
 A run folder holds config.toml (every key there is: copy it to make an experiment of your own), metrics.jsonl,
 last.safetensors (the checkpoint), best.safetensors, learning_curve.png, and when all is done weights.safetensors
