@@ -9,7 +9,7 @@
 //! | [`synapse`] | synaptic filters over time |
 //! | [`spec`] | network specifications, validated: graph, shapes, parameters |
 //! | [`event`] | the event-driven engine: runs networks on the CPU and computes only where there are spikes |
-//! | [`file`] | network files (safetensors), read without libtorch |
+//! | [`mod@file`] | network files (safetensors), read without libtorch |
 //! | [`neuron::kernels`] | CPU kernels of the neuron models, on slices |
 
 pub mod event;
