@@ -1,9 +1,8 @@
 //! How long it takes until the output of spikes agrees with the output of rates.
 //!
 //! A network is run with rates and with spikes on the same input. The filtered output of the spikes approaches that of
-//! the rates
-//! over time: first the filter settles, then only the noise of individual spikes is left, which a slower filter
-//! averages out.
+//! the rates over time: first the filter settles, then only the noise of individual spikes is left, which a slower
+//! filter averages out.
 //!
 //! `cargo run --release --example 05_rates_to_spikes [folder]` writes two figures.
 

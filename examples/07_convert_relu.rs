@@ -1,10 +1,8 @@
 //! Converts a trained ReLU network to a spiking one: why the direct conversion fails, and what helps.
 //!
 //! A convolutional ReLU network is trained on MNIST and converted to spiking rectified-linear neurons. Its rates equal
-//! those
-//! of the ReLUs, yet after 30 steps of 1 ms its spikes are barely better than chance: most neurons have not spiked
-//! once.
-//! Filtering the spikes helps a little; scaling the firing rates up helps most.
+//! those of the ReLUs, yet after 30 steps of 1 ms its spikes are barely better than chance: most neurons have not
+//! spiked once. Filtering the spikes helps a little; scaling the firing rates up helps most.
 //!
 //! `cargo run --release --example 07_convert_relu [folder]` prints a table and writes a figure.
 

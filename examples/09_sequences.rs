@@ -1,8 +1,8 @@
 //! Regression on sequences: a network learns to reproduce a signal with a delay of 40 ms.
 //!
 //! Rates have no memory; the network's memory is its readout, an alpha synapse, which delays slow signals by twice its
-//! time
-//! constant. Training differentiates through the filter: the loss compares output and delayed signal at every timestep.
+//! time constant. Training differentiates through the filter: the loss compares output and delayed signal at every
+//! timestep.
 //!
 //! `cargo run --release --example 09_sequences [folder]` prints errors and writes a figure.
 

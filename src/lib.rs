@@ -42,8 +42,7 @@
 //! | `datasets` | dataset downloads; without it, datasets are read from local files only |
 //!
 //! All are on by default: a program that embeds the library sets `default-features = false`. The matching version of
-//! [`tch`]
-//! is re-exported as `tch_spiking::tch`.
+//! [`tch`] is re-exported as `tch_spiking::tch`.
 
 pub mod atomic_file;
 pub mod convert;

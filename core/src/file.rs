@@ -86,9 +86,8 @@ impl NetworkFile {
 
     /// Reads a network file from memory.
     ///
-    /// The bytes may be untrusted: sizes are checked against the length of the file and the specification before
-    /// memory is
-    /// allocated.
+    /// The bytes may be untrusted: sizes are checked against the length of the file and the specification before memory
+    /// is allocated.
     ///
     /// # Errors
     /// As for [`read`](Self::read).

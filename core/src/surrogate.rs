@@ -1,9 +1,8 @@
 //! Surrogate derivatives of the spike for training.
 //!
 //! The spike is the Heaviside step of the distance `x` to the threshold, whose derivative is 0 almost everywhere. A
-//! surrogate
-//! replaces that derivative by a smooth `g(x)` with antiderivative `G(x)`: with `G` as the spike, `g` is the exact
-//! gradient.
+//! surrogate replaces that derivative by a smooth `g(x)` with antiderivative `G(x)`: with `G` as the spike, `g` is the
+//! exact gradient.
 //!
 //! | name | `g(x)` | source |
 //! |---|---|---|

@@ -2,8 +2,7 @@
 //!
 //! Both are discretised by zero-order hold and have no delay beyond it: the value at a step includes that step's input.
 //! (Nengo's filtered probes show the previous step's value.) In rate-based training with a constant input, a synapse
-//! passes its
-//! input through, which is the value that the filter converges to.
+//! passes its input through, which is the value that the filter converges to.
 
 use serde::{Deserialize, Serialize};
 

@@ -73,8 +73,8 @@ impl From<DeviceChoice> for String {
 
 /// Resolves `choice` to a device of this machine.
 ///
-/// Call it before anything else of libtorch is used: libtorch decides
-/// at its first operation, once per process, whether CUDA is available.
+/// Call it before anything else of libtorch is used: libtorch decides at its first operation, once per process, whether
+/// CUDA is available.
 ///
 /// # Errors
 /// Returns a [`DeviceError`] with the cause if a CUDA device was named and is not available; `auto` and `cpu` never

@@ -9,8 +9,7 @@ use crate::native::driver::driver;
 ///
 /// # Errors
 /// Returns a [`DeviceError`] with the first cause found: the driver, its devices, libtorch's CUDA library, or the
-/// library's
-/// dependencies. The result is determined once per process.
+/// library's dependencies. The result is determined once per process.
 pub fn cuda_devices() -> Result<usize, DeviceError> {
     static ANSWER: OnceLock<Result<usize, DeviceError>> = OnceLock::new();
     let find = || {

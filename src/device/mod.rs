@@ -8,8 +8,8 @@
 //! | `threads.rs` | libtorch's number of threads |
 //!
 //! No part of CUDA is linked. `libtorch_cuda.so` is opened at run time, the first time a CUDA device is requested: a
-//! run on
-//! the CPU starts without its 450 MB, and a program built on a machine without CUDA uses CUDA where it is installed.
+//! run on the CPU starts without its 450 MB, and a program built on a machine without CUDA uses CUDA where it is
+//! installed.
 
 mod choice;
 mod driver;

@@ -15,9 +15,8 @@ impl Network {
     /// `[B, input]` to `[B, output]`. Dropout is drawn from the network's seed and the training `step`.
     ///
     /// An input of `BFloat16` selects mixed precision: activations between layers are `BFloat16`, and convolutions and
-    /// linear
-    /// layers compute in it; parameters, their gradients, the arithmetic of neurons and the output keep the network's
-    /// dtype.
+    /// linear layers compute in it; parameters, their gradients, the arithmetic of neurons and the output keep the
+    /// network's dtype.
     ///
     /// # Errors
     /// Returns an error if the input is not what the network expects.
@@ -28,9 +27,8 @@ impl Network {
     /// Computes rates of an input that may vary over time, differentiably: in training `step`, or outside of training
     /// if `None`.
     ///
-    /// At each timestep, neurons output the rate of their current, without memory; synapses filter over time from
-    /// zero, or pass a
-    /// constant input through.
+    /// At each timestep, neurons output the rate of their current, without memory; synapses filter over time from zero,
+    /// or pass a constant input through.
     ///
     /// # Errors
     /// Returns an error if the input is not what the network expects.
@@ -62,8 +60,7 @@ impl Network {
     }
 
     /// Compiles a copy of the network for the event engine: single samples on the CPU, without libtorch. `R` is the
-    /// number
-    /// type of the computation, `f32` or `f64`.
+    /// number type of the computation, `f32` or `f64`.
     ///
     /// # Errors
     /// Returns an error if the network is not on the CPU or has a layer that this engine does not support.
@@ -85,8 +82,7 @@ impl Network {
 
     /// Runs `steps` timesteps with the constant `input` `[B, input]` from a fresh state.
     ///
-    /// The output over time and all
-    /// probed quantities are in the [`Recording`].
+    /// The output over time and all probed quantities are in the [`Recording`].
     ///
     /// # Errors
     /// Returns an error if the input does not match, `steps` is below 1, or a probe names something that does not

@@ -1,10 +1,8 @@
 //! The forward pass of a network, in any mode, on libtorch and any device.
 //!
-//! A network without delayed connections runs layer by layer over all timesteps: one convolution on
-//! `[T * B, C, H, W]`, then one
-//! scan over `T` in one kernel, instead of `T` rounds of small operations. Layers before the first neurons have a
-//! constant
-//! input and are computed once.
+//! A network without delayed connections runs layer by layer over all timesteps: one convolution on `[T * B, C, H, W]`,
+//! then one scan over `T` in one kernel, instead of `T` rounds of small operations. Layers before the first neurons
+//! have a constant input and are computed once.
 
 use tch::{Kind, Tensor};
 use tch_spiking_core::kernels::NoiseKey;

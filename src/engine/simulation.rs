@@ -42,10 +42,8 @@ impl Default for Simulation<'_> {
 }
 
 /// For [`Engine::Auto`]: the fraction of active inputs above which the dense engine is faster (on the reference
-/// network, the event
-/// engine is 9 times faster at 5 %, 4 times at 18 %, and would be slower above 60 %), and the number of samples used
-/// for the
-/// estimate.
+/// network, the event engine is 9 times faster at 5 %, 4 times at 18 %, and would be slower above 60 %), and the number
+/// of samples used for the estimate.
 const DENSE_ABOVE: f64 = 0.6;
 const SAMPLE: i64 = 2;
 
@@ -55,12 +53,10 @@ const SHORTEST_STRETCH: i64 = 8;
 impl Simulation<'_> {
     /// Runs `network` on `input` from a fresh state.
     ///
-    /// Samples are independent, so the split into
-    /// batches does not change the result.
+    /// Samples are independent, so the split into batches does not change the result.
     ///
     /// Returns an error if the input does not match the network, `steps` is below 1, a probe names something that does
-    /// not exist, or
-    /// the event engine was requested and does not support it.
+    /// not exist, or the event engine was requested and does not support it.
     pub fn run(&self, network: &Network, input: &Activity) -> Result<Recording> {
         let _without_gradient = tch::no_grad_guard();
         super::pass::check_steps(input, self.steps)?;
@@ -158,8 +154,7 @@ impl Simulation<'_> {
     }
 
     /// Returns how many samples of `of` steps, or steps of `of` samples, fit into the memory limit, given the
-    /// activities that are
-    /// alive at the same time.
+    /// activities that are alive at the same time.
     fn at_once(&self, network: &Network, of: i64) -> i64 {
         let element = if network.kind() == Kind::Double { 8 } else { 4 };
         let each = (widest(network).max(1) as u128) * (of.max(1) as u128) * element;

@@ -9,8 +9,7 @@
 //! | `threads.rs` | memory that several threads write in disjoint parts; work distribution over libtorch's threads |
 //!
 //! A kernel sees a layer's current as `[rows, neurons]` in memory order: a row is one sample (or one timestep of one
-//! sample),
-//! and gain and bias have one value per neuron.
+//! sample), and gain and bias have one value per neuron.
 
 #![allow(unsafe_code)]
 

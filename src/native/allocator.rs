@@ -9,10 +9,9 @@ unsafe extern "C" {
 /// the start of a program.
 ///
 /// Otherwise, tensors of some megabytes are mapped anew each time, and the page faults of a training step cost more
-/// time than
-/// its neurons (measured in BENCHMARKS.md). The cost is that the process keeps memory that it once used. libtorch
-/// allocates through the same C library, so its tensors benefit. The setting affects the whole process; therefore no
-/// other function of this library changes it.
+/// time than its neurons (measured in BENCHMARKS.md). The cost is that the process keeps memory that it once used.
+/// libtorch allocates through the same C library, so its tensors benefit. The setting affects the whole process;
+/// therefore no other function of this library changes it.
 ///
 /// Returns whether the setting was applied, which is the case with glibc.
 pub fn keep_freed_memory() -> bool {

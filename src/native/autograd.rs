@@ -1,9 +1,9 @@
 //! Custom gradients: an autograd node whose backward pass is a Rust closure.
 //!
 //! `tch` does not expose `autograd.Function`. Here the forward pass is ordinary Rust run under `no_grad`; [`attach`]
-//! then tells
-//! libtorch that the outputs depend on the inputs, and which closure maps output gradients to input gradients. The C++
-//! half is `autograd.cpp`, a `torch::autograd::Node` that owns the boxed closure and drops it with the graph.
+//! then tells libtorch that the outputs depend on the inputs, and which closure maps output gradients to input
+//! gradients. The C++ half is `autograd.cpp`, a `torch::autograd::Node` that owns the boxed closure and drops it with
+//! the graph.
 
 use std::any::Any;
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -40,10 +40,8 @@ unsafe extern "C" {
 /// Makes `outputs`, computed from `inputs` under `no_grad`, differentiable: their gradient is what `backward` returns.
 ///
 /// `backward` gets one gradient per output and returns one per input, in the same order and of the input's shape.
-/// Tensors
-/// that it captures must be detached from the graph (created under `no_grad`, or `detach`ed): a captured output would
-/// own
-/// the node that owns it. `label` is the operation's name in error messages and graph dumps.
+/// Tensors that it captures must be detached from the graph (created under `no_grad`, or `detach`ed): a captured output
+/// would own the node that owns it. `label` is the operation's name in error messages and graph dumps.
 ///
 /// Does nothing if gradients are disabled or no input requires one. An `Err` or a panic inside `backward` becomes the
 /// error of [`Tensor::f_backward`].

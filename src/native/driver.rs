@@ -143,14 +143,12 @@ unsafe impl Send for Module {}
 unsafe impl Sync for Module {}
 
 impl Module {
-    /// Queues a launch of `kernel` on `stream`, in a grid of blocks of `block` threads. The arguments are copied
-    /// during the
-    /// call.
+    /// Queues a launch of `kernel` on `stream`, in a grid of blocks of `block` threads. The arguments are copied during
+    /// the call.
     ///
     /// # Safety
     /// The kernel must have as many parameters as there are arguments, each of 8 bytes; what they point to must stay
-    /// valid until
-    /// the launch has run.
+    /// valid until the launch has run.
     ///
     /// # Errors
     /// Returns the failing function and its error code.

@@ -15,8 +15,7 @@ pub trait TensorLayer: CustomLayer {
     /// Computes the output `[B, ..]` from inputs `[B, ..]` and the tensors of [`parameters`](CustomLayer::parameters).
     ///
     /// It must treat the samples of a batch identically and independently: timesteps are folded into the batch.
-    /// `training` is true in a
-    /// training step.
+    /// `training` is true in a training step.
     ///
     /// # Errors
     /// Returns the errors of its operations.
@@ -30,8 +29,7 @@ pub fn custom(layer: impl TensorLayer) -> Custom {
 
 /// Registers the layer type `name` for specifications and weights files, for the rest of the process.
 ///
-/// `parse` creates the layer
-/// from its table.
+/// `parse` creates the layer from its table.
 ///
 /// # Errors
 /// Returns an error if a layer type or neuron model has that name.

@@ -7,9 +7,8 @@ const SMALL: usize = 1 << 16;
 
 /// Computes `input weight^T + bias`: `[B, features]`, `[outputs, features]`, `[outputs]` to `[B, outputs]`.
 ///
-/// In `Float` on the CPU it is computed as a 1 x 1 convolution over an image of `B` pixels, which libtorch delegates
-/// to oneDNN:
-/// twice as fast on CPUs for which MKL, its library for matrix products, is not optimised.
+/// In `Float` on the CPU it is computed as a 1 x 1 convolution over an image of `B` pixels, which libtorch delegates to
+/// oneDNN: twice as fast on CPUs for which MKL, its library for matrix products, is not optimised.
 ///
 /// # Errors
 /// Returns an error if shapes, dtypes or devices do not match.

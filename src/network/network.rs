@@ -32,11 +32,10 @@ pub struct Network {
 
 impl Network {
     /// Builds `spec` with parameters under `path` (of its dtype, on its device). Weights, tunings and initial voltages
-    /// are drawn
-    /// from `seed`.
+    /// are drawn from `seed`.
     ///
-    /// Returns an error that names the first layer that does not fit, and why.
-    /// Naming the first layer that does not fit, and why.
+    /// Returns an error that names the first layer that does not fit, and why. Naming the first layer that does not
+    /// fit, and why.
     pub fn new(path: &Path, spec: &NetworkSpec, seed: u64) -> Result<Self> {
         Self::build(path, spec, seed, Filling::Declared)
     }

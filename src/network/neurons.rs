@@ -10,8 +10,7 @@ use super::parameters::tensor;
 /// A layer of neurons: the model and its tensors, of the layer's shape.
 ///
 /// The firing rate scale is applied here: the gain is multiplied by it and the model's amplitude divided. The bias,
-/// which is
-/// trained and saved unscaled, is multiplied at every use.
+/// which is trained and saved unscaled, is multiplied at every use.
 #[derive(Debug)]
 pub(crate) struct Neurons {
     /// The specification's model with its amplitude divided by the firing rate scale.

@@ -115,8 +115,7 @@ pub(super) fn tensor(values: &[f64], shape: &[i64], path: &Path) -> Result<Tenso
 }
 
 /// Converts a four-dimensional weight to channels last in memory, the fastest layout for libtorch's CPU convolutions.
-/// Others are
-/// unchanged.
+/// Others are unchanged.
 fn convolution_weight(weight: Tensor) -> Result<Tensor, TchError> {
     let &[out, channels, height, width] = weight.size().as_slice() else { return Ok(weight) };
     // The strides are explicit: with one channel both orders are equal, and libtorch would choose channels first.

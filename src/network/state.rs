@@ -13,8 +13,7 @@ use crate::error::Result;
 /// Membrane voltages, refractory times and filter states of one batch at one time.
 ///
 /// Created by [`zero_state`](Network::zero_state), advanced by [`step`](Network::step). The network itself has no
-/// hidden state, so
-/// there is nothing to reset.
+/// hidden state, so there is nothing to reset.
 #[derive(Debug)]
 pub struct State {
     pub(crate) batch: i64,
@@ -53,8 +52,7 @@ impl State {
     }
 
     /// Returns the state tensors of the layer at `index`: for neurons in the order of
-    /// [`Neuron::state`](crate::neuron::Neuron::state),
-    /// for synapses the filter's.
+    /// [`Neuron::state`](crate::neuron::Neuron::state), for synapses the filter's.
     pub fn layer(&self, index: usize) -> &[Tensor] {
         self.layers.get(index).map_or(&[], Vec::as_slice)
     }

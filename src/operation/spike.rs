@@ -14,8 +14,7 @@ use crate::kernels::{self, NoiseRows, Scan, TensorNumber};
 
 /// Runs `drive.steps` timesteps of spiking neurons and advances `state` in place; used in inference.
 ///
-/// `record`
-/// selects the state variables to record.
+/// `record` selects the state variables to record.
 ///
 /// # Shapes
 /// - `drive.input`: `[B, S]`, constant over time, or `[T, B, S]` with `T = steps`; `gain`, `bias`: `S`.
@@ -41,9 +40,8 @@ pub fn spike(model: impl Into<Neuron>, drive: &SpikingDrive, state: &mut [Tensor
 
 /// Computes spikes with the gradient of the rate (spiking-aware training, as in KerasSpiking).
 ///
-/// The forward pass is [`spike`]; the backward pass uses the gradient of the rate at every
-/// timestep, `d output[t] / d input[t] = rate'(J[t]) * gain`, as if neurons had no memory. A network is then trained
-/// with the
+/// The forward pass is [`spike`]; the backward pass uses the gradient of the rate at every timestep,
+/// `d output[t] / d input[t] = rate'(J[t]) * gain`, as if neurons had no memory. A network is then trained with the
 /// spikes that it produces in inference. No gradient flows into `state`.
 ///
 /// # Shapes

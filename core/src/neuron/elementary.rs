@@ -1,8 +1,7 @@
 //! Exponentials and logarithms in `f32` that the compiler can vectorise: no branches, calls or tables.
 //!
 //! Results are within 3 units in the last place of the exact value (tested) and bit-identical on all instruction sets,
-//! since only
-//! additions, multiplications and divisions are used, never a fused multiply-add.
+//! since only additions, multiplications and divisions are used, never a fused multiply-add.
 
 const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;

@@ -151,8 +151,8 @@ impl Neuron {
 
     /// Records [`NeuronModel::step`] of `dt` seconds as a formula.
     ///
-    /// Inputs: the current, the learned parameters, the uniform random number (if
-    /// the model is noisy) and the state variables. Outputs: the output and the new state variables.
+    /// Inputs: the current, the learned parameters, the uniform random number (if the model is noisy) and the state
+    /// variables. Outputs: the output and the new state variables.
     pub fn step_formula(&self, dt: f64) -> Formula {
         self.model.step_formula(dt)
     }

@@ -1,8 +1,7 @@
 //! The spike as an explicit operation.
 //!
 //! A model passes the distance to its threshold to a [`Fire`] and gets the spike back. The derivative used for that
-//! step
-//! (a surrogate) is therefore not part of the model.
+//! step (a surrogate) is therefore not part of the model.
 
 use super::formula::{Operation, Traced};
 use super::real::Real;

@@ -11,9 +11,8 @@ use super::{Fire, NeuronError, Real};
 /// A spiking neuron model: its parameters and the formula of one timestep.
 ///
 /// Write the formula generic over [`Real`] and mark it `#[inline(always)]`: fused multi-threaded CPU kernels, CUDA
-/// source and
-/// a tensor version for other devices follow from it. A model that can be trained as a rate implements [`RateModel`]
-/// too.
+/// source and a tensor version for other devices follow from it. A model that can be trained as a rate implements
+/// [`RateModel`] too.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -99,9 +98,8 @@ pub trait RateModel: NeuronModel {
     /// Both must be finite for every finite current.
     fn rate<R: Real>(&self, current: R) -> Rate<R>;
 
-    /// Computes `(gain, bias)` such that a neuron driven by `gain * x + bias` is silent up to `x = intercept` and
-    /// fires at `max_rate`
-    /// Hz at `x = 1`.
+    /// Computes `(gain, bias)` such that a neuron driven by `gain * x + bias` is silent up to `x = intercept` and fires
+    /// at `max_rate` Hz at `x = 1`.
     ///
     /// # Errors
     /// Returns an error if no gain and bias satisfy this.

@@ -7,11 +7,9 @@ use super::elementary;
 /// A number type that neuron models compute with. Implemented by this crate only.
 ///
 /// A model's formula is written once, generic over `Real`, and runs as `f32` and `f64` (inlined into the fused CPU
-/// kernels,
-/// where the compiler turns it into vector instructions) and as [`Traced`](super::Traced) (recorded, then evaluated
-/// with
-/// tensors on any device). There is no branching on values, only [`select`](Real::select): both sides are computed, and
-/// the value of the unselected side (NaN included) does not matter.
+/// kernels, where the compiler turns it into vector instructions) and as [`Traced`](super::Traced) (recorded, then
+/// evaluated with tensors on any device). There is no branching on values, only [`select`](Real::select): both sides
+/// are computed, and the value of the unselected side (NaN included) does not matter.
 pub trait Real:
     sealed::Sealed
     + Copy

@@ -74,8 +74,7 @@ static LAYERS: RwLock<Vec<(String, Parse)>> = RwLock::new(Vec::new());
 
 /// Registers a layer type for specifications and weights files, for the rest of the process.
 ///
-/// `parse` creates the layer from its
-/// table, from which `type`, `name` and `from` have been removed.
+/// `parse` creates the layer from its table, from which `type`, `name` and `from` have been removed.
 ///
 /// # Errors
 /// Returns an error if a layer type or neuron model has that name. (Registering the same function twice is fine.)

@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 /// The distribution of a layer's initial weights, given the number of inputs (`fan_in`) and outputs (`fan_out`) of a
 /// unit.
 ///
-/// For a convolution, both include the kernel's area. Normal distributions are truncated at two standard deviations
-/// and rescaled
-/// to the stated standard deviation.
+/// For a convolution, both include the kernel's area. Normal distributions are truncated at two standard deviations and
+/// rescaled to the stated standard deviation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Initializer {

@@ -194,12 +194,11 @@ impl Default for LeakyRelu {
 }
 
 /// Settings of batch normalisation, per channel of `[C, H, W]` or per feature:
-/// `weight (x - mean) / sqrt(var + eps) + bias` (Ioffe &
-/// Szegedy 2015), with PyTorch's names, defaults and running statistics.
+/// `weight (x - mean) / sqrt(var + eps) + bias` (Ioffe & Szegedy 2015), with PyTorch's names, defaults and running
+/// statistics.
 ///
-/// In training, mean and variance are those of the batch, and the running statistics are updated with `momentum`
-/// (using the
-/// unbiased variance); otherwise the running statistics are used. They are saved with the parameters as
+/// In training, mean and variance are those of the batch, and the running statistics are updated with `momentum` (using
+/// the unbiased variance); otherwise the running statistics are used. They are saved with the parameters as
 /// `running_mean` and `running_var`. In mixed precision the layer computes in `f32`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

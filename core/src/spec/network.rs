@@ -64,10 +64,9 @@ impl NetworkSpec {
         }
     }
 
-    /// Returns the reference network of NengoDL's spiking-MNIST example: three convolutions of 32, 64 and 128
-    /// channels, each with LIF
-    /// neurons (amplitude 0.01, 100 Hz at 1, intercept 0), a linear readout, and a lowpass filter of 0.1 s.
-    /// Its input is raw pixels, 0 to 255.
+    /// Returns the reference network of NengoDL's spiking-MNIST example: three convolutions of 32, 64 and 128 channels,
+    /// each with LIF neurons (amplitude 0.01, 100 Hz at 1, intercept 0), a linear readout, and a lowpass filter of 0.1
+    /// s. Its input is raw pixels, 0 to 255.
     pub fn reference() -> Self {
         let neurons = || NeuronSpec::new(Lif { amplitude: 0.01, ..Lif::default() }).tuned(100.0, 0.0);
         let layers: [LayerSpec; 9] = [

@@ -10,9 +10,8 @@ use crate::neuron::{Neuron, NeuronError, neuron_from_parameters};
 /// A layer of neurons: the model, and the gain and bias that map the layer's input to the current of each neuron.
 ///
 /// `J_i = gain_i * x_i + bias_i`. The gain is fixed and the bias is trainable, one per neuron (not per channel). They
-/// are computed from
-/// `max_rate` and `intercept` (a neuron is silent up to `x = intercept` and fires at `max_rate` Hz at `x = 1`), or
-/// given directly; by default, gain is 1 and bias 0.
+/// are computed from `max_rate` and `intercept` (a neuron is silent up to `x = intercept` and fires at `max_rate` Hz at
+/// `x = 1`), or given directly; by default, gain is 1 and bias 0.
 #[derive(Clone, Debug)]
 pub struct NeuronSpec {
     /// The neuron model with its parameters.

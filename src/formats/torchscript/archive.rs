@@ -95,8 +95,7 @@ struct Stored {
 
 impl Stored {
     /// Kernels and per-neuron tensors of images are stored channels last, as in the network itself, which is fastest
-    /// for
-    /// convolutions on the CPU.
+    /// for convolutions on the CPU.
     fn new(tensor: &Tensor) -> Result<Self> {
         let sizes = tensor.size();
         let dimensions = sizes.len() as i64;

@@ -3,9 +3,8 @@
 use crate::neuron::{Formula, Operation};
 
 /// Prints statements, one per operation, that compute the first `outputs` outputs of `formula` from the variables
-/// `inputs`; returns them with
-/// the names of the outputs. `prefix` begins the names of new variables; `constant` returns the name of a one-element
-/// tensor.
+/// `inputs`; returns them with the names of the outputs. `prefix` begins the names of new variables; `constant` returns
+/// the name of a one-element tensor.
 ///
 /// The operations are those of [`Formula::evaluate`]: whatever the device, the module computes what it does.
 pub(super) fn statements(

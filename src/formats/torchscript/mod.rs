@@ -34,8 +34,7 @@ use crate::network::SpikingSequential;
 
 /// Writes `network` to the TorchScript file `path`, atomically.
 ///
-/// The file is a module with two methods, which runs on any
-/// device that it is moved to:
+/// The file is a module with two methods, which runs on any device that it is moved to:
 ///
 /// - `forward(x)`: the firing rates, like [`forward_rates`](SpikingSequential::forward_rates), `[B, input]` to `[B, output]`.
 /// - `simulate(x, steps)`: the spikes, like [`simulate`](SpikingSequential::simulate), from the network's initial voltages:

@@ -27,8 +27,7 @@ impl Pickle {
     }
 
     /// Writes a tensor with its own storage, whose data is in the archive's entry `data/{entry}`. `storage` is
-    /// PyTorch's name
-    /// of its type: `FloatStorage`.
+    /// PyTorch's name of its type: `FloatStorage`.
     pub fn tensor(&mut self, storage: &str, entry: usize, sizes: &[i64], strides: &[i64]) {
         self.global("torch._utils", "_rebuild_tensor_v2");
         self.tuple(|pickle| {

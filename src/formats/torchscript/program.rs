@@ -199,8 +199,7 @@ impl Program {
     }
 
     /// Prints one-element tensors. They use `torch.full`, since a scripted `torch.tensor` converts its number to the
-    /// default dtype first,
-    /// usually `f32`, regardless of `dtype`.
+    /// default dtype first, usually `f32`, regardless of `dtype`.
     fn constants(&self) -> Vec<String> {
         let tensor = |(index, value): (usize, &f64)| {
             let options = "dtype=ops.prim.dtype(checked), layout=None, device=ops.prim.device(checked)";

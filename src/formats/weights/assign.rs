@@ -11,9 +11,8 @@ use crate::network::SpikingSequential;
 /// Copies `tensors` into the parameters of `network` with the same names.
 ///
 /// Strict: each parameter must be present with its exact shape, and nothing else may be (except for tensors whose name
-/// begins
-/// with [`OPTIMIZER_PREFIX`], which are ignored). Floating-point numbers of another dtype are rounded to the network's;
-/// other dtypes are an error. Parameters keep their device and memory layout.
+/// begins with [`OPTIMIZER_PREFIX`], which are ignored). Floating-point numbers of another dtype are rounded to the
+/// network's; other dtypes are an error. Parameters keep their device and memory layout.
 ///
 /// # Errors
 /// Returns [`WeightsError::Misfits`] with all mismatches; nothing is copied then.

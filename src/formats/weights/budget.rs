@@ -8,8 +8,7 @@ const BASE: u64 = 40 << 20;
 /// The memory that the reader of one file may still allocate: in total, twice the file's size and 40 MiB.
 ///
 /// A file may claim any size, or decompress to a thousand times its own. Every allocation whose size comes from the
-/// file is
-/// counted here before it is made.
+/// file is counted here before it is made.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: u64,

@@ -50,8 +50,7 @@ pub struct Converted {
 }
 
 /// Reads the weights file `input`, of any format, and writes its tensors to `output`, in the format `to` or the one
-/// that
-/// the extension of `output` indicates.
+/// that the extension of `output` indicates.
 ///
 /// Elements are written bit for bit (except as stated in [`OutputFormat::Npz`]), and metadata if the format supports
 /// it.

@@ -90,8 +90,7 @@ pub struct TensorFile {
 ///
 /// # Errors
 /// Returns an error if the file does not exist, has an unknown format (naming what it looks like), is cut off or
-/// damaged, or
-/// contains Python objects other than tensors, or dtypes that libtorch does not support.
+/// damaged, or contains Python objects other than tensors, or dtypes that libtorch does not support.
 ///
 /// ```
 /// use std::collections::BTreeMap;

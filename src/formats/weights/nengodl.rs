@@ -1,8 +1,7 @@
 //! NengoDL's `save_params` format: unnamed arrays `arr_0`, `arr_1` ..
 //!
 //! The first array is a vector of the biases of all neurons, in layer order; then each layer has its kernel and its
-//! bias. Channels
-//! are last everywhere. Some versions add one-element arrays, which are ignored.
+//! bias. Channels are last everywhere. Some versions add one-element arrays, which are ignored.
 
 use tch::Tensor;
 

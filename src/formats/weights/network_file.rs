@@ -65,8 +65,7 @@ pub fn save_network_with(
 ///
 /// # Errors
 /// Returns an error if the file cannot be read, does not describe its network (then use [`load_network_as`]), has a
-/// later version, or
-/// its weights do not match its specification.
+/// later version, or its weights do not match its specification.
 pub fn load_network(path: &Path, device: Device) -> Result<LoadedNetwork> {
     network_from(path, read(path)?, device)
 }

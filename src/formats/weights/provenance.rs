@@ -18,8 +18,7 @@ const RESERVED: [&str; 7] = ["format", "format_version", "spec", "no_spec", "see
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Provenance {
     /// The seed that the network was built with. It determines gains and initial voltages, which are not parameters.
-    /// Saved
-    /// files always contain the network's own seed.
+    /// Saved files always contain the network's own seed.
     pub seed: u64,
     /// The dataset that it was trained on: `mnist`.
     pub dataset: Option<String>,

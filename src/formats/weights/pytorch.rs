@@ -1,9 +1,8 @@
 //! PyTorch's formats: `torch.save` (as a zip archive, or as before version 1.6), and TorchScript.
 //!
 //! All contain a pickle that describes the tensors as views of storages, and the storages' bytes beside it. Nothing in
-//! a file
-//! is executed: not the pickle ([`pickle`](super::pickle)), nor the code in a TorchScript archive, which is not even
-//! read.
+//! a file is executed: not the pickle ([`pickle`](super::pickle)), nor the code in a TorchScript archive, which is not
+//! even read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, Read, Seek};

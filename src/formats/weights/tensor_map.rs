@@ -15,8 +15,8 @@ use crate::network::shape::show;
 
 /// A map from parameters to the tensors of a file, as read by `--map`.
 ///
-/// Tensors that it does not name are matched without it; the bias
-/// of a module whose weight it names is matched with the weight.
+/// Tensors that it does not name are matched without it; the bias of a module whose weight it names is matched with the
+/// weight.
 ///
 /// ```
 /// use tch_spiking::weights::TensorMap;
@@ -52,8 +52,7 @@ pub struct Source {
     /// Permutation of its dimensions.
     pub permute: Option<Vec<i64>>,
     /// Whether it has the layout of Keras and NengoDL: `[kh, kw, in, out]`, `[in, out]`, `[H, W, C]`, with features
-    /// behind a flattened image
-    /// in the order `H, W, C`.
+    /// behind a flattened image in the order `H, W, C`.
     pub channels_last: bool,
 }
 

@@ -1,8 +1,7 @@
 //! Prints the CUDA source of a model's kernels from its recorded formulas.
 //!
-//! Except for `__global__` and the block and thread indices, the source is plain C++, so that a test can compile it
-//! for the
-//! CPU too. The model's parameters and the timestep are constants in it.
+//! Except for `__global__` and the block and thread indices, the source is plain C++, so that a test can compile it for
+//! the CPU too. The model's parameters and the timestep are constants in it.
 
 use std::fmt::Write;
 

@@ -1,9 +1,8 @@
 //! The rate kernels, forward and backward.
 //!
 //! The forward kernel reads the input and writes the output once. The backward kernel reads the input and replaces the
-//! output's
-//! gradient by the input's gradient in place, so it needs no further memory or cache. It recomputes the derivative
-//! instead of loading it, which is cheaper than the memory traffic.
+//! output's gradient by the input's gradient in place, so it needs no further memory or cache. It recomputes the
+//! derivative instead of loading it, which is cheaper than the memory traffic.
 
 use super::{Drive, Stored};
 use crate::neuron::RateModel;

@@ -13,16 +13,13 @@ const SOFTPLUS_TAIL: f64 = -20.0;
 /// silent for `tau_ref`.
 ///
 /// **Rate** (training): `a(J) = A / (tau_ref + tau_rc ln(1 + 1/(J - 1)))` above `J = 1`, else 0. Its slope is infinite
-/// at
-/// the threshold, so with `smoothing = sigma > 0` `J - 1` becomes `sigma softplus((J - 1) / sigma)`: the SoftLIF of
+/// at the threshold, so with `smoothing = sigma > 0` `J - 1` becomes `sigma softplus((J - 1) / sigma)`: the SoftLIF of
 /// Hunsberger & Eliasmith (2016), smooth everywhere; it approaches the hard rate as `sigma` goes to 0.
 ///
 /// **Step** (inference): the membrane equation is integrated exactly over the part of the timestep outside the
-/// refractory
-/// period, and the time of the threshold crossing inside the step is kept in the refractory time. The mean rate over a
-/// long run is therefore `a(J)` for every timestep up to `tau_ref`. With a longer timestep, up to `dt - tau_ref` is
-/// lost per spike,
-/// and there is never more than one spike per timestep.
+/// refractory period, and the time of the threshold crossing inside the step is kept in the refractory time. The mean
+/// rate over a long run is therefore `a(J)` for every timestep up to `tau_ref`. With a longer timestep, up to
+/// `dt - tau_ref` is lost per spike, and there is never more than one spike per timestep.
 ///
 /// ```
 /// use tch_spiking_core::neuron::{Heaviside, Lif, NeuronModel, RateModel, StepInput};
@@ -109,8 +106,7 @@ impl NeuronModel for Lif {
         require("amplitude", self.amplitude, self.amplitude > 0.0 && self.amplitude.is_finite(), "a number above 0")?;
         require("min_voltage", self.min_voltage, self.min_voltage <= 0.0, "0, a negative number or -inf")?;
         // Above 1e4 the "threshold" would be wider than any current, and the tail's logarithm could change sign; far
-        // below
-        // 1e-20 its reciprocal overflows in `f32`.
+        // below 1e-20 its reciprocal overflows in `f32`.
         let smooth = self.smoothing == 0.0 || (1e-20..=1e4).contains(&self.smoothing);
         require("smoothing", self.smoothing, smooth, "0 (hard rate), or 1e-20 to 1e4")
     }
@@ -127,9 +123,8 @@ impl NeuronModel for Lif {
         let active = (step - refractory).max(zero).min(step);
         let voltage = voltage - (current - voltage) * (-active / R::constant(self.tau_rc)).exp_m1();
         let spikes = voltage.greater(one);
-        // The time since the exact threshold crossing, which lies in the active part of the step. It is clamped
-        // against rounding; at
-        // an infinite current, where the quotient is NaN, the crossing is at the beginning of that part.
+        // The time since the exact threshold crossing, which lies in the active part of the step. It is clamped against
+        // rounding; at an infinite current, where the quotient is NaN, the crossing is at the beginning of that part.
         let crossing = (one - voltage) / (current - one);
         let since = (R::constant(-self.tau_rc) * crossing.ln_1p()).min(active).max(zero);
         *state = [

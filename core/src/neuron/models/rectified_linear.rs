@@ -9,8 +9,7 @@ use crate::neuron::{
 /// The rectified-linear neuron: rate `A max(0, J)` in training, a non-leaky integrate-and-fire neuron in inference.
 ///
 /// **Step**: `v += max(J, 0) dt`, `n = floor(v)` spikes, `v -= n`, output `A n / dt`. Several spikes per timestep are
-/// possible, so
-/// the mean over time equals the rate for every `J` and `dt` (Nengo's `SpikingRectifiedLinear`).
+/// possible, so the mean over time equals the rate for every `J` and `dt` (Nengo's `SpikingRectifiedLinear`).
 ///
 /// ```
 /// use tch_spiking_core::neuron::{Heaviside, NeuronModel, RectifiedLinear, StepInput};

@@ -1,8 +1,7 @@
 //! The stack machine of a pickle.
 //!
 //! Source of the operations: `Lib/pickletools.py` of Python 3. Those of protocols 0 and 1, which no version of PyTorch
-//! writes
-//! by itself, are left out.
+//! writes by itself, are left out.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
