@@ -30,8 +30,8 @@ pub(crate) fn rate_forward<S: Stored>(neuron: &dyn RateNeuron, drive: Drive<S::C
     });
 }
 
-/// Computes the gradients of [`rate_forward`]: replaces `gradient`, the output's, by the input's, `gradient * rate'(J)
-/// * gain`, and sets `bias_gradient = sum over rows of gradient * rate'(J)` (`[neurons]`).
+/// Computes the gradients of [`rate_forward`]: replaces `gradient`, the output's, by the input's,
+/// `gradient * rate'(J) * gain`, and sets `bias_gradient = sum over rows of gradient * rate'(J)` (`[neurons]`).
 ///
 /// Every neuron's sum runs over the rows in order for any number of threads, so the result is reproducible.
 pub(crate) fn rate_backward<S: Stored>(

@@ -40,9 +40,9 @@ pub fn spike(model: impl Into<Neuron>, drive: &SpikingDrive, state: &mut [Tensor
 
 /// Computes spikes with the gradient of the rate (spiking-aware training, as in KerasSpiking).
 ///
-/// The forward pass is [`spike`]; the backward pass uses the gradient of the rate at every timestep, `d output[t] / d
-/// input[t] = rate'(J[t]) * gain`, as if neurons had no memory. A network is then trained with the spikes that it
-/// produces in inference. No gradient flows into `state`.
+/// The forward pass is [`spike`]; the backward pass uses the gradient of the rate at every timestep,
+/// `d output[t] / d input[t] = rate'(J[t]) * gain`, as if neurons had no memory. A network is then trained with the
+/// spikes that it produces in inference. No gradient flows into `state`.
 ///
 /// # Shapes
 /// As for [`spike`]; with a constant input the gradient is the sum over the timesteps.

@@ -193,8 +193,9 @@ impl Default for LeakyRelu {
     }
 }
 
-/// Settings of batch normalisation, per channel of `[C, H, W]` or per feature: `weight (x - mean) / sqrt(var + eps) +
-/// bias` (Ioffe & Szegedy 2015), with PyTorch's names, defaults and running statistics.
+/// Settings of batch normalisation, per channel of `[C, H, W]` or per feature:
+/// `weight (x - mean) / sqrt(var + eps) + bias` (Ioffe & Szegedy 2015), with PyTorch's names, defaults and running
+/// statistics.
 ///
 /// In training, mean and variance are those of the batch, and the running statistics are updated with `momentum` (using
 /// the unbiased variance); otherwise the running statistics are used. They are saved with the parameters as

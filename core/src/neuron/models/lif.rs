@@ -18,8 +18,8 @@ const SOFTPLUS_TAIL: f64 = -20.0;
 ///
 /// **Step** (inference): the membrane equation is integrated exactly over the part of the timestep outside the
 /// refractory period, and the time of the threshold crossing inside the step is kept in the refractory time. The mean
-/// rate over a long run is therefore `a(J)` for every timestep up to `tau_ref`. With a longer timestep, up to `dt -
-/// tau_ref` is lost per spike, and there is never more than one spike per timestep.
+/// rate over a long run is therefore `a(J)` for every timestep up to `tau_ref`. With a longer timestep, up to
+/// `dt - tau_ref` is lost per spike, and there is never more than one spike per timestep.
 ///
 /// ```
 /// use tch_spiking_core::neuron::{Heaviside, Lif, NeuronModel, RateModel, StepInput};
