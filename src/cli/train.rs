@@ -23,18 +23,18 @@ use super::{Console, Interrupted, interrupt_flag};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without options: the reference network (three convolutions with LIF neurons) on MNIST, 10 epochs.
-Ctrl-C finishes the step, saves a checkpoint and says how to go on.
+Ctrl-C finishes the step, saves a checkpoint and prints the command that resumes the run.
 
 Examples:
   tch-spiking train
   tch-spiking train --dataset digits --epochs 2 --out runs/first
   tch-spiking train --set data.train_images=2000 --set training.learning_rate=0.002
   tch-spiking train --config my-experiment.toml --seed 1
-  tch-spiking train --resume runs/first --epochs 5     5 epochs in all
+  tch-spiking train --resume runs/first --epochs 5     5 epochs in total
   tch-spiking train --weights runs/first/best.safetensors --dataset fashion     start a new run from weights
 
-A run folder holds config.toml (every key there is: copy it to make an experiment of your own), metrics.jsonl,
-last.safetensors (the checkpoint), best.safetensors, learning_curve.png, and when all is done weights.safetensors
+A run folder holds config.toml (every key; copy it to start your own experiment), metrics.jsonl,
+last.safetensors (the checkpoint), best.safetensors, learning_curve.png, and at the end weights.safetensors
 and summary.json.")]
 pub struct TrainArgs {
     /// Experiment file; keys that it does not set keep their defaults
