@@ -26,7 +26,7 @@ fn residual() -> Builder {
         .relu()
         .layer(conv(4))
         .batch_norm()
-        .add(["batch_norm3", "relu1"])
+        .add_layers(["batch_norm3", "relu1"])
         .relu()
         .layer(conv(6).stride(2))
         .batch_norm()
@@ -35,7 +35,7 @@ fn residual() -> Builder {
         .batch_norm()
         .layer(LayerSpec::from(Conv2d::new(6, 1).stride(2)).named("projection").reading(["relu3"]))
         .layer(LayerSpec::from(LayerKind::BatchNorm(Default::default())).named("norm"))
-        .add(["batch_norm5", "norm"])
+        .add_layers(["batch_norm5", "norm"])
         .relu()
         .avg_pool(4)
         .flatten()
@@ -142,12 +142,12 @@ fn calibration_chooses_a_scale_for_every_layer_of_a_residual_network() {
 
 #[test]
 fn normalisation_of_what_others_read_too_is_refused() {
-    let builder = Builder::new(INPUT).layer(conv(4)).batch_norm().relu().add(["relu1", "conv1"]).relu();
+    let builder = Builder::new(INPUT).layer(conv(4)).batch_norm().relu().add_layers(["relu1", "conv1"]).relu();
     let error = Converter::new().convert(&trained(builder, Kind::Float)).unwrap_err().to_string();
     let expected = "cannot convert layer batch_norm1 (batch_norm): it cannot be folded into conv1, whose output goes into add1 too";
     assert!(error.starts_with(expected) && error.ends_with("give each a layer of its own"), "{error}");
 
-    let sum = Builder::new(INPUT).layer(conv(2)).add(["conv1", "input"]).batch_norm().relu();
+    let sum = Builder::new(INPUT).layer(conv(2)).add_layers(["conv1", "input"]).batch_norm().relu();
     let error = Converter::new().convert(&trained(sum, Kind::Float)).unwrap_err().to_string();
     assert!(error.contains("there is no convolution or linear layer right before it"), "{error}");
 }

@@ -306,7 +306,7 @@ fn channels_last_is_turned_behind_a_flattened_image_too() {
 #[test]
 fn files_for_layers_in_a_row_are_not_for_others() {
     let build = |builder: Builder| network(&builder.into_spec(), 1, Kind::Float);
-    let block = || Builder::new([2, 4, 4]).layer(Conv2d::new(2, 1)).add(["conv1", "input"]).flatten();
+    let block = || Builder::new([2, 4, 4]).layer(Conv2d::new(2, 1)).add_layers(["conv1", "input"]).flatten();
     let (_vs, skip) = build(block().linear(3));
     let place = Place::new();
     let arrays = skip.named_parameters().into_iter().enumerate();
@@ -331,11 +331,11 @@ fn channels_last_sees_what_a_layer_reads() {
         Ok::<_, tch_spiking::Error>((dense, loaded.network.parameter("linear1.weight").unwrap()))
     };
     let map = "[map]\n\"linear1.weight\" = { from = \"linear1.weight\", channels_last = true }";
-    let image = || Builder::new([2, 3, 4]).layer(Conv2d::new(2, 1)).add(["conv1", "input"]).flatten();
+    let image = || Builder::new([2, 3, 4]).layer(Conv2d::new(2, 1)).add_layers(["conv1", "input"]).flatten();
     let beside = || image().layer(LayerSpec::from(LayerKind::Flatten).reading(["conv1"]));
-    let (there, here) = load(beside().add(["flatten1", "flatten2"]).linear(3), map).unwrap();
+    let (there, here) = load(beside().add_layers(["flatten1", "flatten2"]).linear(3), map).unwrap();
     // Channel 1 at the corner: the second there, the first of the second channel here.
     assert!(there.get(1).equal(&here.select(1, 12)));
-    let error = load(beside().concat(["flatten1", "flatten2"]).linear(3), map).unwrap_err().to_string();
+    let error = load(beside().concat_layers(["flatten1", "flatten2"]).linear(3), map).unwrap_err().to_string();
     assert!(error.contains("layer linear1: its features come from several layers"), "{error}");
 }

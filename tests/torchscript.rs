@@ -210,15 +210,15 @@ fn skip_connections_and_concatenation() {
         .named_layer("b", conv())
         .layer(BatchNorm::default())
         .layer(LayerSpec::from(Conv2d::new(4, 1)).named("projection").reading(["input"]))
-        .add(["batch_norm1", "projection", "a"])
+        .add_layers(["batch_norm1", "projection", "a"])
         .layer(lif())
         .layer(LayerSpec::from(Synapse::Lowpass { tau: 0.01 }).reading(["lif1"]))
-        .concat(["lif2", "lowpass1", "projection"])
+        .concat_layers(["lif2", "lowpass1", "projection"])
         .avg_pool(2)
         .flatten()
         .linear(5)
         .layer(lif())
-        .concat(["lif3", "linear1"])
+        .concat_layers(["lif3", "linear1"])
         .linear(3)
         .into_spec();
     let spikes = NetworkSpec { layers: spec.layers[..13].to_vec(), ..spec.clone() };
