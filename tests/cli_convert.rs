@@ -49,7 +49,7 @@ fn what_cannot_be_converted_is_said_and_nothing_written() {
         (["a.npz", "a.npz"].as_slice(), "choose another output name"),
         (&["a.npz", "./a.npz", "--format", "safetensors"], "choose another output name"),
         (&["a.npz", "b.bin"], "expected a name that ends with .safetensors or .npz"),
-        (&[&half, "b.safetensors", "--compress"], "--compress is for npz only"),
+        (&[&half, "b.safetensors", "--compress"], "--compress is only for npz"),
         (&[&fixture("module.pt"), "b.npz"], "torch.save(model.state_dict(), path)"),
         (&["none", "b.npz"], "cannot read none"),
     ] {

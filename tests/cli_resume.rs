@@ -110,8 +110,8 @@ fn runs_that_cannot_go_on_are_told_and_stay_as_they_are() {
     place.write("lost/metrics.jsonl", place.bytes("run/metrics.jsonl"));
     let before = place.bytes("run/last.safetensors");
     for (line, expected) in [
-        ("--resume run", &["2 epochs already", "--epochs 3"][..]),
-        ("--resume run --epochs 1", &["2 epochs already", "--epochs 3"]),
+        ("--resume run", &["already completed 2 epochs", "--epochs 3"][..]),
+        ("--resume run --epochs 1", &["already completed 2 epochs", "--epochs 3"]),
         ("--resume run --epochs 3 --seed 4", &["has the seed 3", "--seed 4"]),
         ("--resume nowhere", &["nowhere is not a run", "no config.toml"]),
         ("--resume empty", &["empty is not a run", "no config.toml"]),

@@ -144,10 +144,10 @@ fn calibration_chooses_a_scale_for_every_layer_of_a_residual_network() {
 fn normalisation_of_what_others_read_too_is_refused() {
     let builder = Builder::new(INPUT).layer(conv(4)).batch_norm().relu().add_layers(["relu1", "conv1"]).relu();
     let error = Converter::new().convert(&trained(builder, Kind::Float)).unwrap_err().to_string();
-    let expected = "cannot convert layer batch_norm1 (batch_norm): it cannot be folded into conv1, whose output goes into add1 too";
-    assert!(error.starts_with(expected) && error.ends_with("give each a layer of its own"), "{error}");
+    let expected = "cannot convert layer batch_norm1 (batch_norm): it cannot be folded into conv1, whose output is also an input of add1";
+    assert!(error.starts_with(expected) && error.ends_with("use a separate layer for each"), "{error}");
 
     let sum = Builder::new(INPUT).layer(conv(2)).add_layers(["conv1", "input"]).batch_norm().relu();
     let error = Converter::new().convert(&trained(sum, Kind::Float)).unwrap_err().to_string();
-    assert!(error.contains("there is no convolution or linear layer right before it"), "{error}");
+    assert!(error.contains("expected a convolution or linear layer directly before it"), "{error}");
 }

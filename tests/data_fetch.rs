@@ -172,7 +172,7 @@ fn a_wrong_file_is_refused_by_its_checksum() {
 #[test]
 fn an_endless_file_is_given_up() {
     let cause = cause(Behaviour::File(vec![7; 20_000_000]));
-    assert!(cause.contains("this is not the file"), "{cause}");
+    assert!(cause.contains("it is not the requested file"), "{cause}");
 }
 
 #[test]

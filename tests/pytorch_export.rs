@@ -174,7 +174,7 @@ fn what_cannot_be_exported_is_named_and_nothing_is_written() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     let cases = [
-        ("branching", &["error: mul: ", "leave arithmetic out"][..]),
+        ("branching", &["error: mul: ", "remove arithmetic"][..]),
         ("in_place", &["error: relu (ReLU): it changes its input in place, which the model's result uses afterwards"]),
         ("changed", &["error: relu (ReLU): it changes its input in place, which add uses afterwards"]),
         ("accumulating", &["gives other numbers than the model itself", "x = x + y"]),

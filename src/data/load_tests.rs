@@ -53,7 +53,7 @@ fn auto_falls_back_to_digits_and_says_why() {
         Places { named: vec![("--data", missing.clone())], usual: vec![], cache: Some(cache.path().to_path_buf()) };
     let (digits, notices) = try_load(&few(DatasetName::Auto), &places);
     assert_eq!(digits.unwrap().source, Source::Digits { seed: 1 });
-    assert!(notices.contains(&format!("--data names {}", missing.display())), "{notices}");
+    assert!(notices.contains(&format!("--data is {}", missing.display())), "{notices}");
     let cause =
         if cfg!(feature = "datasets") { "http://127.0.0.1:1/train-images-idx3-ubyte.gz" } else { "built without" };
     assert!(notices.contains(cause), "{notices}");
