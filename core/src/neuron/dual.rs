@@ -9,7 +9,8 @@ use super::Real;
 ///
 /// Computing with it computes the derivatives too, by the chain rule. Where a function has none, as usual: the derivative of
 /// [`floor`](Real::floor) is 0, that of [`abs`](Real::abs) at 0 is 0, and [`max`](Real::max), [`min`](Real::min) and
-/// [`select`](Real::select) have those of the number they give. What is not selected does not matter, NaN included.
+/// [`select`](Real::select) have those of the number they give. What is not selected does not matter, NaN included. (What is
+/// selected must be finite: infinity times a constant has the derivative NaN.)
 ///
 /// ```
 /// use tch_spiking_core::neuron::{Dual, Lif, NeuronModel, StepInput};
