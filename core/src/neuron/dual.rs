@@ -73,6 +73,7 @@ impl<R: Real, const N: usize> Sub for Dual<R, N> {
 impl<R: Real, const N: usize> Mul for Dual<R, N> {
     type Output = Self;
     #[inline(always)]
+    #[expect(clippy::suspicious_arithmetic_impl, reason = "the product rule")]
     fn mul(self, other: Self) -> Self {
         let partials = from_fn(|i| self.partials[i] * other.value + self.value * other.partials[i]);
         Self { value: self.value * other.value, partials }
@@ -82,6 +83,7 @@ impl<R: Real, const N: usize> Mul for Dual<R, N> {
 impl<R: Real, const N: usize> Div for Dual<R, N> {
     type Output = Self;
     #[inline(always)]
+    #[expect(clippy::suspicious_arithmetic_impl, reason = "the quotient rule")]
     fn div(self, other: Self) -> Self {
         let value = self.value / other.value;
         Self { value, partials: from_fn(|i| (self.partials[i] - value * other.partials[i]) / other.value) }
