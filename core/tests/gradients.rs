@@ -141,10 +141,10 @@ fn lif_gradients_are_those_of_the_membrane_alone() {
             let through_fire = surrogate.derivative(integrated - 1.0) * lif.amplitude / DT;
             let keeps = output.value == 0.0 && integrated > lif.min_voltage;
             spikes += usize::from(output.value > 0.0);
-            for i in 0..3 {
-                let kept = if keeps { membrane[i] } else { 0.0 };
+            for (i, &slope) in membrane.iter().enumerate() {
+                let kept = if keeps { slope } else { 0.0 };
                 assert_near(voltage.partials[i], kept, 1.0, 1e-15, || format!("{lif:?}: voltage by {i} at {inputs:?}"));
-                let fired = membrane[i] * through_fire;
+                let fired = slope * through_fire;
                 assert_near(output.partials[i], fired, through_fire, 1e-12, || format!("{lif:?}: output by {i}"));
             }
             assert_eq!(refractory.partials, [0.0; 3]);
@@ -374,11 +374,11 @@ fn functions_without_a_derivative_have_the_usual_one() {
     for inputs in [[0.0, 1.0], [-1.5, 2.0], [2.5, -3.0], [0.5, 0.5]] {
         let x: [Dual<f64, 2>; 2] = from_fn(|i| Dual::variable(inputs[i], i));
         let forward = formula.at_with(&x, &Surrogate::default());
-        for output in 0..5 {
+        for (output, dual) in forward.iter().enumerate().take(5) {
             let cotangents: [f64; 6] = from_fn(|i| f64::from(u8::from(i == output)));
             let gradient = reverse.at(&[&inputs[..], &cotangents].concat());
             if output != 4 && inputs[0] != 0.0 {
-                assert_eq!(gradient, forward[output].partials, "output {output} at {inputs:?}");
+                assert_eq!(gradient, dual.partials, "output {output} at {inputs:?}");
             }
         }
         assert_eq!(forward[0].partials, [if inputs[0] == 0.0 { 0.0 } else { inputs[0].signum() }, 0.0]);
