@@ -18,7 +18,7 @@ fn main() {
     }
     let lib = match env::var_os("DEP_TCH_LIBTORCH_LIB") {
         Some(lib) => PathBuf::from(lib),
-        None => fail("torch-sys did not say where libtorch is"),
+        None => fail("torch-sys did not report the location of libtorch"),
     };
     if !lib.join("libtorch_cpu.so").exists() && !lib.join("libtorch_cpu.dylib").exists() {
         fail(&format!("there is no libtorch_cpu in {}", lib.display()));
@@ -52,7 +52,7 @@ fn main() {
     println!("cargo:rustc-env=TCH_SPIKING_LIBTORCH_LIB={}", lib.display());
 }
 
-/// Doctests get no link arguments; but cargo passes on search paths inside the target folder, so a link there serves them.
+/// Doctests get no link arguments, but cargo passes search paths inside the target folder, so a link there serves them.
 #[cfg(unix)]
 fn link_for_doctests(lib: &Path) {
     let Some(out) = env::var_os("OUT_DIR") else { return };

@@ -1,4 +1,4 @@
-//! How fast a LIF neuron fires at a constant input current: its formula against its spikes.
+//! The f-I curve of a LIF neuron: its rate formula compared with counted spikes at constant input currents.
 //!
 //! `cargo run --release --example 01_fi_curve [folder]` writes `fi_curve.png` and `.svg`.
 
@@ -13,7 +13,7 @@ fn main() -> anyhow::Result<()> {
     let quick = common::quick();
     let seconds = if quick { 1 } else { 10 };
 
-    // Training sees the rate. `smoothing` rounds off the corner at the threshold, where the slope is infinite.
+    // Training uses the rate. `smoothing` rounds off the corner at the threshold, where the slope is infinite.
     let hard = Lif::default();
     let soft = Lif { smoothing: 0.1, ..Lif::default() };
     let currents = || (0..=300).map(|i| f64::from(i) * 0.01);
@@ -21,7 +21,7 @@ fn main() -> anyhow::Result<()> {
 
     // Inference counts spikes: the same neuron, stepped through time.
     let counted = |current: f64| {
-        let mut state = [0.0; 2]; // membrane voltage, and what is left of the refractory period
+        let mut state = [0.0; 2]; // membrane voltage, remaining refractory time
         let steps = (f64::from(seconds) / DT).round() as usize;
         let spikes =
             (0..steps).filter(|_| hard.step(StepInput::new(current, DT), &mut state, &Heaviside) > 0.0).count();

@@ -1,7 +1,7 @@
 //! Why training smooths the neuron: the slope of the LIF rate, which gradient descent follows, is infinite at the
-//! threshold and zero below it. SoftLIF (Hunsberger & Eliasmith 2016) gives it a finite one everywhere.
+//! threshold and zero below it. SoftLIF (Hunsberger & Eliasmith 2016) has a finite slope everywhere.
 //!
-//! `cargo run --release --example 02_soft_lif_gradient [folder]` writes two pictures.
+//! `cargo run --release --example 02_soft_lif_gradient [folder]` writes two figures.
 
 mod common;
 
@@ -21,7 +21,7 @@ fn main() -> anyhow::Result<()> {
     for smoothing in [0.0, 0.02, 0.05, 0.1, 0.2] {
         let lif = Lif { smoothing, ..Lif::default() };
 
-        // One "image" of neurons that see different currents; libtorch's autograd then goes through our own gradient.
+        // One sample of neurons with different currents; libtorch's autograd uses the library's custom gradient.
         let input = current.unsqueeze(0).set_requires_grad(true);
         let rate = operation::rate(lif.clone(), &input, &gain, &bias)?;
         rate.f_sum(Kind::Double)?.f_backward()?;
@@ -57,7 +57,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `(x, y)` pairs of two tensors.
+/// Returns the `(x, y)` pairs of two tensors.
 fn points_of(x: &Tensor, y: &Tensor) -> Result<Vec<(f64, f64)>, tch::TchError> {
     let numbers = |tensor: &Tensor| Vec::<f64>::try_from(tensor.detach().f_flatten(0, -1)?);
     Ok(numbers(x)?.into_iter().zip(numbers(y)?).collect())

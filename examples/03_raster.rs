@@ -1,4 +1,4 @@
-//! A small population: neurons that differ in when they start to fire and how fast, all seeing one varying signal.
+//! A small population of neurons with different thresholds and rates, all driven by one varying signal.
 //!
 //! `cargo run --release --example 03_raster [folder]` writes `raster.png` and `.svg`.
 
@@ -15,7 +15,7 @@ const NEURONS: i64 = 30;
 fn main() -> anyhow::Result<()> {
     let steps: i64 = if common::quick() { 200 } else { 1000 };
 
-    // Every neuron draws the x at which it starts to fire and its rate at x = 1; gain and bias follow from them.
+    // Every neuron draws the x at which it starts to fire and its rate at x = 1, from which gain and bias are computed.
     let neurons = NeuronSpec::new(Lif::default())
         .tuned(Distribution::Uniform { uniform: [20.0, 60.0] }, Distribution::Uniform { uniform: [-0.9, 0.9] });
     let vs = nn::VarStore::new(Device::Cpu);
@@ -29,12 +29,12 @@ fn main() -> anyhow::Result<()> {
     let spike_count = Probe::new("lif1", Quantity::SpikeCount);
     let recording = net.simulate_sequence(&input, std::slice::from_ref(&spike_count))?;
 
-    // The most eager neuron first.
+    // The neuron with the lowest intercept first.
     let counts = recording.get(&spike_count).map(|counts| counts.get(0)).unwrap_or_default();
     let output = recording.output.f_select(1, 0)?.f_index_select(1, &counts.f_argsort(0, true)?)?;
     let total = counts.f_sum(Kind::Double)?.double_value(&[]);
     let seconds = steps as f64 * net.spec().dt;
-    println!("{NEURONS} neurons, {seconds} s: {total} spikes, {:.1} Hz a neuron", total / seconds / NEURONS as f64);
+    println!("{NEURONS} neurons, {seconds} s: {total} spikes, {:.1} Hz per neuron", total / seconds / NEURONS as f64);
 
     let seconds_at = |step: i64| step as f64 * net.spec().dt;
     let spikes = Vec::<Vec<i64>>::try_from(output.f_gt(0.0)?.f_nonzero()?)?; // [step, neuron] of each

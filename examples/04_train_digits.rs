@@ -1,4 +1,4 @@
-//! The whole method on digits that the library draws itself: train rates, run spikes.
+//! The whole method on the built-in digits: train with rates, run with spikes.
 //!
 //! `cargo run --release --example 04_train_digits`
 
@@ -18,7 +18,7 @@ fn main() -> anyhow::Result<()> {
     let (train, train_labels) = tensors(Split::Train, train_images)?;
     let (test, test_labels) = tensors(Split::Test, test_images)?;
 
-    // Amplitude 0.01: a neuron at 100 Hz puts out 1. At x = 0 neurons are silent, at x = 1 they fire at 100 Hz.
+    // Amplitude 0.01: the output of a neuron at 100 Hz is 1. At x = 0 neurons are silent, at x = 1 they fire at 100 Hz.
     let neurons = || NeuronSpec::new(Lif { amplitude: 0.01, ..Lif::default() }).tuned(100.0, 0.0);
     let vs = nn::VarStore::new(Device::Cpu);
     let net = Builder::new([1, 28, 28])
@@ -31,7 +31,7 @@ fn main() -> anyhow::Result<()> {
         .lowpass(0.1) // smooths the spikes' output over 0.1 s; passes rates through
         .build(&vs.root(), 0)?;
 
-    tch::manual_seed(0); // of the shuffling; the network has its own seed
+    tch::manual_seed(0); // for shuffling; the network has its own seed
     // Any optimiser and loss of tch: to them the network is a differentiable function.
     let mut optimiser = nn::Adam::default().build(&vs, 2e-3)?;
     for epoch in 1..=epochs {
@@ -58,7 +58,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Pixels as `[n, 1, 28, 28]` between 0 (background) and 4, and labels `[n]`.
+/// Returns pixels as `[n, 1, 28, 28]` between 0 (background) and 4, and labels `[n]`.
 fn tensors(split: Split, count: i64) -> Result<(Tensor, Tensor), tch::TchError> {
     let images = digits::generate(0, split, count as usize);
     let shape = [count, 1, images.height as i64, images.width as i64];

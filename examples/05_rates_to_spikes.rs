@@ -1,9 +1,10 @@
-//! Spikes carry the rates' answer after a while: how long does that take?
+//! How long it takes until the output of spikes agrees with the output of rates.
 //!
-//! A network is run as rates and as spikes on the same input. The filtered output of the spikes comes closer the longer
-//! they run: first the filter fills up, then only the noise of single spikes is left, which a slower filter averages away.
+//! A network is run with rates and with spikes on the same input. The filtered output of the spikes approaches that of
+//! the rates over time: first the filter settles, then only the noise of individual spikes is left, which a slower
+//! filter averages out.
 //!
-//! `cargo run --release --example 05_rates_to_spikes [folder]` writes two pictures.
+//! `cargo run --release --example 05_rates_to_spikes [folder]` writes two figures.
 
 mod common;
 
@@ -31,7 +32,7 @@ fn main() -> anyhow::Result<()> {
         let rates = tch::no_grad(|| net.forward_rates(&input))?; // [images, 3]
         let spikes = net.simulate(&input, steps, &[])?.output; // [steps, images, 3]
 
-        // Root mean square over images and outputs, relative to the rates' own.
+        // Root mean square error over samples and outputs, relative to the rates' output.
         let square = |tensor: &Tensor| (tensor * tensor).f_mean_dim([-2, -1].as_slice(), false, Kind::Double);
         let error = Vec::<f64>::try_from((square(&(&spikes - &rates))? / square(&rates)?).sqrt() * 100.0)?;
         let end = error.len() - 1;
@@ -58,7 +59,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Inputs between -1 and 1, `[images, 16]`: a travelling wave at a different phase for every image.
+/// Returns inputs between -1 and 1, `[images, 16]`: a travelling wave with a different phase per sample.
 fn waves(images: i64) -> Result<Tensor, tch::TchError> {
     let range = |count| Tensor::f_arange(count, (Kind::Float, Device::Cpu));
     Ok((range(images)?.f_unsqueeze(1)? * 0.37 + range(16)? * 0.9).sin())

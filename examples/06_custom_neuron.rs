@@ -1,4 +1,4 @@
-//! A neuron model of one's own: a sigmoid firing rate, trained by its slope and run as spikes.
+//! A custom neuron model: a sigmoid firing rate, trained with its derivative and run with spikes.
 //!
 //! `cargo run --release --example 06_custom_neuron`
 
@@ -57,7 +57,7 @@ impl RateModel for Sigmoid {
         Rate { value, derivative: value * (one - value) }
     }
 
-    // For specifications with a `max_rate` (at x = 1); nothing can be done about an intercept, for it is never silent.
+    // For specifications with a `max_rate` (at x = 1); the intercept has no effect, since the neuron is never silent.
     fn gain_bias(&self, max_rate: f64, _intercept: f64) -> Result<(f64, f64), NeuronError> {
         let odds = max_rate / (self.highest_rate - max_rate);
         let valid = odds > 0.0 && odds.is_finite();
@@ -66,7 +66,8 @@ impl RateModel for Sigmoid {
     }
 }
 
-/// The model under its name, with its parameters; what is about the layer (gain, bias, max_rate, ..) may stand beside them.
+/// The model under its name, with its parameters; what is about the layer (gain, bias, max_rate, ..) may stand beside
+/// them.
 const NETWORK: &str = r#"
     input = [2]
     layers = [

@@ -1,10 +1,10 @@
-//! A trained ReLU network made to spike: why the first try fails, and what helps.
+//! Converts a trained ReLU network to a spiking one: why the direct conversion fails, and what helps.
 //!
-//! A convolutional network of ReLUs learns MNIST and is converted to spiking rectified-linear neurons. Its rates are those
-//! of the ReLUs exactly, yet after 30 steps of 1 ms its spikes know next to nothing: most neurons have not spiked once.
-//! Filtering the spikes helps a little, more spikes that count for less help most.
+//! A convolutional ReLU network is trained on MNIST and converted to spiking rectified-linear neurons. Its rates equal
+//! those of the ReLUs, yet after 30 steps of 1 ms its spikes are barely better than chance: most neurons have not
+//! spiked once. Filtering the spikes helps a little; scaling the firing rates up helps most.
 //!
-//! `cargo run --release --example 07_convert_relu [folder]` prints a table and writes a picture.
+//! `cargo run --release --example 07_convert_relu [folder]` prints a table and writes a figure.
 
 mod common;
 
@@ -37,7 +37,7 @@ const EXPERIMENT: &str = r#"
     ]
 "#;
 
-/// How the network is converted, and after how many steps its answer is taken.
+/// How the network is converted, and the number of steps after which its accuracy is measured.
 const VARIANTS: [(&str, i64, Option<f64>, f64); 6] = [
     ("as it is", 30, None, 1.0),
     ("filter 5 ms", 60, Some(0.005), 1.0),

@@ -1,9 +1,9 @@
-//! The library's own trainer on data of one's own: three spirals in a plane, a class each.
+//! The library's trainer on custom data: three spirals in a plane, one class each.
 //!
-//! The training stops half way, is saved, and goes on in a second trainer as if nothing had happened. The network, trained as
-//! rates, then answers as spikes.
+//! The training stops half way, is saved, and is resumed by a second trainer. The network is trained with
+//! rates and evaluated with spikes.
 //!
-//! `cargo run --release --example 08_spirals [folder]` prints accuracies and writes a picture.
+//! `cargo run --release --example 08_spirals [folder]` prints accuracies and writes a figure.
 
 mod common;
 
@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     let mut first = trainer(epochs / 2)?;
     first.run(&mut (), &go_on)?;
     first.save_checkpoint(&checkpoint)?;
-    // Weights, optimiser and position come from the file: the same numbers as without the stop, bit for bit.
+    // Weights, optimiser state and position come from the file: results are bit-identical to an uninterrupted run.
     let mut second = trainer(epochs)?;
     second.load_checkpoint(&checkpoint)?;
     second.run(&mut (), &go_on)?;
@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
         println!("as spikes after {steps:3} ms: {:.1} %", 100.0 * spikes.accuracy_by_step[steps as usize - 1]);
     }
 
-    // What the spikes answer all over the plane.
+    // The network's prediction over the plane.
     let axis = Tensor::linspace(-1.1, 1.1, 55, (Kind::Float, Device::Cpu));
     let plane = Tensor::cartesian_prod(&[&axis, &axis]);
     let answers = network.simulate(&plane, STEPS, &[])?.last_output().argmax(-1, false);
@@ -75,7 +75,8 @@ fn trainer(epochs: u64) -> tch_spiking::Result<Trainer> {
     Trainer::new(network, config, 0, spirals(500, 0.0)?)?.with_validation(spirals(200, 0.7)?)
 }
 
-/// `count` points of each of three arms, `[3 count, 2]`, and their classes; other points for another `phase`.
+/// Returns `count` points of each of three arms, `[3 count, 2]`, and their classes; different points for another
+/// `phase`.
 fn spirals(count: i64, phase: f64) -> Result<Labelled, tch::TchError> {
     let classes = Tensor::arange(3, (Kind::Int64, Device::Cpu)).f_repeat_interleave_self_int(count, 0, None)?;
     let along = (Tensor::arange(3 * count, (Kind::Float, Device::Cpu)).f_fmod(count as f64)? + phase) / count as f64;
@@ -86,7 +87,7 @@ fn spirals(count: i64, phase: f64) -> Result<Labelled, tch::TchError> {
     Ok(Labelled { images: images.f_to_kind(Kind::Float)?, labels: classes })
 }
 
-/// The points `[n, 2]` for which `chosen` `[n]` holds.
+/// Returns the points `[n, 2]` for which `chosen` `[n]` is true.
 fn points(all: &Tensor, chosen: &Tensor) -> Result<Vec<(f64, f64)>, tch::TchError> {
     let column =
         |index| Vec::<f64>::try_from(all.f_select(1, index)?.f_masked_select(chosen)?.f_to_kind(Kind::Double)?);

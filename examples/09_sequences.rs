@@ -1,9 +1,10 @@
-//! Regression on sequences: a network learns to give back a signal 40 ms later.
+//! Regression on sequences: a network learns to reproduce a signal with a delay of 40 ms.
 //!
-//! Rates have no memory; that of the network is its readout, an alpha synapse, which delays slow signals by twice its time
-//! constant. Training goes through the filter: the loss compares output and delayed signal at every timestep.
+//! Rates have no memory; the network's memory is its readout, an alpha synapse, which delays slow signals by twice its
+//! time constant. Training differentiates through the filter: the loss compares output and delayed signal at every
+//! timestep.
 //!
-//! `cargo run --release --example 09_sequences [folder]` prints errors and writes a picture.
+//! `cargo run --release --example 09_sequences [folder]` prints errors and writes a figure.
 
 mod common;
 
@@ -22,7 +23,7 @@ use tch_spiking::{Result, Synapse};
 const STEPS: i64 = 400; // of 1 ms
 const DELAY: i64 = 40;
 
-/// Signals of up to 2.5 Hz that rise from silence.
+/// Signals of up to 2.5 Hz that start from zero.
 #[derive(Debug)]
 struct Delayed(Tensor); // [T, N, 1]
 
@@ -54,7 +55,7 @@ fn main() -> anyhow::Result<()> {
     let (folder, test) = (tempfile::tempdir()?, Delayed::new(32, 0.5));
     let checkpoint = folder.path().join("sequences.safetensors");
 
-    // In two parts: the second goes on from the checkpoint of the first.
+    // In two parts: the second resumes from the checkpoint of the first.
     for epochs in [epochs / 2, epochs] {
         let mut trainer = trainer(epochs)?;
         if checkpoint.exists() {

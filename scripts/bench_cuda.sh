@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Measures training (f32, TF32, bf16) and evaluation on the first CUDA device, with the processor beside it, and prints a table.
+# Measures training (f32, TF32, bf16) and evaluation on the first CUDA device, and on the CPU for comparison, and prints a table.
 #
-#   scripts/bench_cuda.sh [DATA_DIR]     the folder that holds mnist/; else as for every command
+#   scripts/bench_cuda.sh [DATA_DIR]     the folder that contains mnist/; otherwise as for every command
 #
-# Skips, with a message, where there is no CUDA device. The first epoch compiles kernels and chooses algorithms: the time of an
-# epoch is the median of those after it.
+# Skips with a message if there is no CUDA device. The first epoch compiles kernels and selects algorithms: the time of an
+# epoch is the median of the following ones.
 set -euo pipefail
 unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -23,7 +23,7 @@ command -v python3 >/dev/null || { printf 'bench_cuda: this needs python3\n' >&2
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-# The experiment's options, then where: one row of the table.
+# Trains and evaluates with the given precision and device, and prints one row of the table.
 train() {
     local precision=$1 device=$2
     shift 2

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Measures tch-spiking against its peers on the same work, in turn (A B A B ..), and writes a table of medians.
+# Compares tch-spiking with its peers on the same work, alternating (A B A B ..), and writes a table of medians.
 #
 #   scripts/bench_peers.sh DATA_DIR [--rounds N] [--tasks training,spiking,latency,layer] [--out FILE.md]
 #
-# DATA_DIR holds mnist/. A peer takes part if you say which Python has it (see scripts/peers/README.md):
+# DATA_DIR contains mnist/. A peer is included if its Python is given (see scripts/peers/README.md):
 #   NENGODL_PYTHON=/path/to/python    NengoDL and TensorFlow
 #   TORCH_PYTHON=/path/to/python      PyTorch (eager; compiled with TORCH_COMPILE=1)
-# Run it on a machine that does nothing else.
+# Run it on an otherwise idle machine.
 set -euo pipefail
 unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Checks what CI checks, cheapest first: everything, or only the parts named.
+# Runs the checks of CI, cheapest first: all, or only the given parts.
 #
 #   scripts/check.sh [format] [scripts] [lint] [features] [imports] [docs] [examples] [embed] [doctests] [tests]
 #
-# All in the release profile, so that nothing is compiled twice.
+# Everything uses the release profile, so that nothing is compiled twice.
 set -euo pipefail
 unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -32,13 +32,13 @@ check_scripts() {
 
 check_lint() { cargo clippy --locked --release --all-targets -- -D warnings; }
 
-# The library without its command line, figures and downloads, as programs that embed it build it.
+# Builds the library without command line, figures and downloads, as embedding programs do.
 check_features() {
     cargo clippy --locked --release --no-default-features --lib --tests -- -D warnings
     cargo test --locked --release --no-default-features --lib --test network --test convert --test simulation
 }
 
-# That the folders of src/ import only what stands below them.
+# Checks that the folders of src/ only import from lower ones.
 check_imports() { cargo test --locked --release --test imports; }
 
 check_docs() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --release --no-deps; }
@@ -54,7 +54,7 @@ check_examples() {
     done
 }
 
-# A crate outside this workspace that embeds the library. It shares what is built here: profile and versions are the same.
+# Builds a crate outside this workspace that embeds the library. It shares the build here: profile and versions are equal.
 check_embed() (
     root=$PWD
     folder=$(mktemp -d)
@@ -81,7 +81,7 @@ check_tests() {
 [[ $# != 0 ]] || set -- format scripts lint features imports docs examples embed doctests tests
 for part in "$@"; do
     if [[ $(type -t "check_$part") != function ]]; then
-        printf 'check: no part is called %s; see the head of scripts/check.sh\n' "$part" >&2
+        printf 'check: unknown part %s; expected one of those listed at the top of scripts/check.sh\n' "$part" >&2
         exit 2
     fi
 done

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Writes a PyTorch model as a weights file of tch-spiking, which then needs neither PyTorch nor a configuration.
+"""Exports a PyTorch model to a weights file of tch-spiking, which is usable without PyTorch and without a configuration.
 
     python scripts/export_pytorch.py models:make_net --weights state.pt --input 1,28,28 --out net.safetensors
     tch-spiking inspect net.safetensors
     tch-spiking convert-network net.safetensors snn.safetensors --verify
 
-`models:make_net` is a function (or class) of no arguments that returns the model, in a module found from the current folder.
-The model must be made of layers that tch-spiking has, in a row or with branches that are added (`x + y`) or concatenated
-(`torch.cat(.., dim=1)`), such as skip connections; anything else is named, and nothing is written.
+`models:make_net` is a function (or class) without arguments that returns the model, in a module found from the current folder.
+The model must consist of layers that tch-spiking supports, in sequence or with branches that are added (`x + y`) or concatenated
+(`torch.cat(.., dim=1)`), such as skip connections. For anything else, the error names the layer, and nothing is written.
 
-tch-spiking gives networks pixels of 0 to 255. Where the model was trained on (pixel / 255 - mean) / std, as after
-torchvision's ToTensor (mean 0, std 1) and Normalize, say so with --mean and --std: it goes into the first layer's weights.
+Networks of tch-spiking take pixels from 0 to 255. If the model was trained on (pixel / 255 - mean) / std, as after
+torchvision's ToTensor (mean 0, std 1) and Normalize, give --mean and --std: they are folded into the first layer's weights.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from pytorch_layers import Layer, Unsupported, refuse
 
 
 def first_layers(layers: list[Layer], origin: Layer | None = None) -> list[Layer]:
-    """The layers that see the image itself, behind those that do not change its values."""
+    """The layers that read the image itself, skipping layers that do not change its values."""
     users = [layer for layer in layers if origin in layer.inputs]
     found = ([layer] if layer.type not in ("flatten", "dropout") else first_layers(layers, layer) for layer in users)
     return [layer for group in found for layer in group]
 
 
 def fold_normalization(layers: list[Layer], shape: list[int], mean: list[float], std: list[float]) -> None:
-    """Lets the first layers take pixels `p` of 0 to 255 in place of `(p / 255 - mean) / std`."""
+    """Changes the first layers to take pixels `p` of 0 to 255 in place of `(p / 255 - mean) / std`."""
     first = first_layers(layers)
     if not first or any(layer.type not in ("conv2d", "linear") or layer.keys.get("groups", 1) != 1 for layer in first):
         raise Unsupported("--mean and --std need nn.Conv2d (without groups) or nn.Linear as the first layer of every branch")
-    refuse(0 in std, "--std 0", "give what the pixels were divided by")
+    refuse(0 in std, "--std 0", "give the standard deviation of the pixels, above 0")
     padded = any(any(layer.keys.get("padding", [])) for layer in first)
     refuse(any(mean) and padded, "--mean with padding in the first layer", "train with mean 0")
     channels = shape[0] if len(shape) == 3 else 1
@@ -60,13 +60,13 @@ def fold_normalization(layers: list[Layer], shape: list[int], mean: list[float],
 
 
 def names_of(layers: list[Layer]) -> dict[Layer, str]:
-    """As tch-spiking counts them: conv1, pool1, conv2 .."""
+    """The layer names of tch-spiking: conv1, pool1, conv2 .."""
     stems = [{"conv2d": "conv", "avg_pool": "pool", "max_pool": "pool"}.get(layer.type, layer.type) for layer in layers]
     return {layer: f"{stem}{stems[: index + 1].count(stem)}" for index, (layer, stem) in enumerate(zip(layers, stems))}
 
 
 def inputs_of(layers: list[Layer]) -> dict[Layer, list[str]]:
-    """The names of what each layer takes its input from, where that is not just the layer before it."""
+    """The names of the inputs of each layer, unless it only reads the layer before it."""
     names = names_of(layers) | {None: "input"}
     return {
         layer: [names[origin] for origin in layer.inputs]
@@ -84,7 +84,7 @@ def toml(shape: list[int], layers: list[Layer]) -> str:
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Length of the header, header, bytes of the tensors; under another name until it is whole."""
+    """Writes header length, header and tensor bytes to a temporary file, which is renamed when complete."""
     header, data = {"__metadata__": metadata}, []
     end = 0
     for name, tensor in tensors.items():
@@ -105,11 +105,11 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
 
 def load_model(factory: str, weights: Path | None) -> nn.Module:
     module, _, name = factory.partition(":")
-    refuse(not name, f"{factory!r}", "name a module and what makes the model in it, as in models:make_net")
+    refuse(not name, f"{factory!r}", "give a module and the function in it that returns the model, as in models:make_net")
     sys.path.insert(0, os.getcwd())
     model = operator.attrgetter(name)(importlib.import_module(module))
     model = model if isinstance(model, nn.Module) else model()
-    refuse(not isinstance(model, nn.Module), f"{factory} gives {type(model).__name__}", "return an nn.Module")
+    refuse(not isinstance(model, nn.Module), f"{factory} returns {type(model).__name__}", "return an nn.Module")
     if weights:
         state = torch.load(weights, map_location="cpu", weights_only=True)
         model.load_state_dict(state.get("state_dict", state))
@@ -143,13 +143,13 @@ def numbers(text: str) -> list[float]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("factory", metavar="MODULE:NAME", help="what makes the model")
+    parser.add_argument("factory", metavar="MODULE:NAME", help="the function that returns the model")
     parser.add_argument("--input", type=integers, required=True, metavar="C,H,W", help="the shape of one image: 1,28,28")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write: exported.safetensors")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write: exported.safetensors")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="its state_dict, as torch.save wrote it")
-    parser.add_argument("--dataset", choices=["mnist", "fashion"], help="what it was trained on, for evaluate")
-    parser.add_argument("--mean", type=numbers, metavar="M,..", help="the mean taken off pixels / 255 [0]")
-    parser.add_argument("--std", type=numbers, metavar="S,..", help="what they were then divided by [1]")
+    parser.add_argument("--dataset", choices=["mnist", "fashion"], help="the data set of its training, for evaluate")
+    parser.add_argument("--mean", type=numbers, metavar="M,..", help="the mean subtracted from pixels / 255 [0]")
+    parser.add_argument("--std", type=numbers, metavar="S,..", help="the standard deviation they were then divided by [1]")
     args = parser.parse_args(arguments)
     facts = {"source": args.factory} | ({"dataset": args.dataset} if args.dataset else {})
     try:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads a weights file of tch-spiking in PyTorch: its tensors by name, or into an nn.Module. Needs torch alone.
+"""Loads a weights file of tch-spiking in PyTorch: its tensors by name, or into an nn.Module. Needs only torch.
 
     python scripts/load_in_pytorch.py pretrained/mnist-lif/weights.safetensors
 
@@ -8,7 +8,7 @@ nn.Sequential; the bias currents of its neurons have no place there. In a progra
 
     from load_in_pytorch import load_into, read_safetensors
     tensors, metadata = read_safetensors("runs/1/best.safetensors")   # metadata["spec"] is the network, as TOML
-    load_into(model, tensors)                                          # layers with weights, as the model calls them
+    load_into(model, tensors)                                          # layers with weights, in the order of the model's calls
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
 
 
 def layers_of(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """The tensors by layer: `{"conv1": {"weight": .., "bias": ..}, ..}`; without the optimiser's, and without neurons'."""
+    """Groups the tensors by layer: `{"conv1": {"weight": .., "bias": ..}, ..}`; without the optimiser's, and without neurons'."""
     layers: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         layer, _, key = name.rpartition(".")
@@ -75,7 +75,7 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor]) -> None:
         counts[stem] += 1
         name = f"{stem}{counts[stem]}"
         if name not in layers:
-            raise ValueError(f"{path}: there is no {name} in the file, only {', '.join(layers)}")
+            raise ValueError(f"{path}: expected {name} in the file, found only {', '.join(layers)}")
         layer = layers.pop(name)
         again = loaded.setdefault(path, layer)
         if again is not layer and any(not torch.equal(tensor, again[key]) for key, tensor in layer.items()):
@@ -83,9 +83,9 @@ def load_into(model: nn.Module, tensors: dict[str, Tensor]) -> None:
         missing, unexpected = module.load_state_dict(layer, strict=False)
         missing = [key for key in missing if key != "num_batches_tracked"]
         if missing or unexpected:
-            raise ValueError(f"{path}: {name} lacks {missing} and has {unexpected} too many")
+            raise ValueError(f"{path}: {name} lacks {missing} and has unexpected {unexpected}")
     if layers:
-        raise ValueError(f"the model has no place for {', '.join(layers)}")
+        raise ValueError(f"the model has no layers for {', '.join(layers)}")
 
 
 def reference_network() -> nn.Sequential:

@@ -1,4 +1,4 @@
-"""From a PyTorch model to the layers of tch-spiking and what each takes its input from: torch.fx records the forward pass."""
+"""Converts a PyTorch model to layers of tch-spiking and their inputs: torch.fx records the forward pass."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch.utils._pytree import tree_leaves, tree_map
 from pytorch_layers import ADD, CALLS, CONCAT, SOFTMAX, Layer, Unsupported
 from pytorch_layers import add, added, concat, concatenated, convert, refuse, unknown
 
-# What passes its input on, once training is over.
+# Modules that return their input unchanged in evaluation mode.
 NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)
 
 
 class Trial(fx.Interpreter):
-    """Runs the recorded model, notes the shape of every tensor, and lets no operation change the tensors of another."""
+    """Runs the recorded model, records the shape of every tensor, and isolates operations from in-place changes."""
 
     extra_traceback = False
 
@@ -35,7 +35,7 @@ class Trial(fx.Interpreter):
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Without gradients, dropout and changes of running statistics."""
+    """Runs without gradients, dropout and updates of running statistics."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -47,16 +47,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def name_of(node: fx.Node) -> str:
-    """Of a function or method."""
+    """The name of a function or method."""
     return getattr(node.target, "__name__", str(node.target))
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:
-    """Of one image behind `node`."""
+    """The shape of one image after `node`."""
     shape = node.meta["shape"]
     refuse(shape is None, "more than one tensor as a result", "return one, the logits")
     unusual = shape[:1] != (2,) or len(shape) not in (2, 4)
-    refuse(unusual, f"a tensor of shape {shape} for 2 images", "keep to images and features")
+    refuse(unusual, f"a tensor of shape {shape} for 2 images", "use only images and features")
     return shape[1:]
 
 
@@ -77,7 +77,7 @@ class Recording:
             raise Unsupported(f"the model does not take images of {shape}: {error}; correct --input") from error
         self.modules = dict(traced.named_modules())
         self.nodes = [node for node in traced.graph.nodes if node.op == "output" or not node.meta["is_number"]]
-        # What the result depends on.
+        # The nodes that the result depends on.
         self.live: set[fx.Node] = set()
         for node in reversed(self.nodes):
             if node.op == "output" or node in self.live:
@@ -145,7 +145,7 @@ class Recording:
 
 
 def tensors_of(node: fx.Node, recording: Recording) -> list[fx.Node]:
-    """What goes into the layer for `node`."""
+    """The input nodes of the layer for `node`."""
     if node.target in ADD and node.op != "call_module":
         tensors = added(*node.args, **node.kwargs)
     elif node.target in CONCAT:
@@ -176,7 +176,7 @@ def trace(model: nn.Module, shape: list[int]) -> list[Layer]:
         recording = Recording(model, shape)
     recording.check_changes_in_place()
     layers: list[Layer] = []
-    # The layer that each tensor comes from, None for the image.
+    # The layer that produced each tensor, None for the image.
     origins: dict[fx.Node, Layer | None] = {}
     for node in recording.nodes:
         if node.op == "placeholder" and not origins:
@@ -186,7 +186,7 @@ def trace(model: nn.Module, shape: list[int]) -> list[Layer]:
         elif node.op == "placeholder":
             refuse(node in recording.live, f"a second argument ({node.target})", "give the model one tensor, the images")
         elif node.op != "get_attr" and node not in recording.live:
-            print(f"note: {recording.place(node)} is left out: the result does not depend on it")
+            print(f"note: {recording.place(node)} is omitted: the result does not depend on it")
         elif node.op != "get_attr":
             try:
                 origins[node] = origin(node, recording, origins, layers)
@@ -204,7 +204,7 @@ def origin(node: fx.Node, recording: Recording, origins: dict[fx.Node, Layer | N
     """Adds the layer for `node`, if there is one, to `layers`; the layer that what `node` gives comes from."""
     if recording.is_softmax(node):
         refuse(next(iter(node.users)).op != "output", "a softmax between layers", "leave it out")
-        print(f"note: {recording.place(node)} is left out: logits have the same order")
+        print(f"note: {recording.place(node)} is omitted: logits have the same order")
         return origins[recording.tensors_into(node)[0]]
     if node.op != "call_module" and node.target not in (*CALLS, *ADD, *CONCAT):
         raise unknown(name_of(node))

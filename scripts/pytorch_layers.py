@@ -1,4 +1,4 @@
-"""The layers of tch-spiking for those of PyTorch: what export_pytorch.py knows about each."""
+"""The tch-spiking layers for PyTorch layers, used by export_pytorch.py."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 
 class Unsupported(Exception):
-    """What tch-spiking has no layer for."""
+    """An operation that tch-spiking does not support."""
 
 
 @dataclass(eq=False)
 class Layer:
-    """A layer as tch-spiking's configurations have it, and the layers that it takes its input from (None: the image)."""
+    """A layer in the form of tch-spiking's configuration, and its input layers (None: the image)."""
 
     type: str
     keys: dict[str, object] = field(default_factory=dict)
@@ -41,11 +41,11 @@ def parameters(module: nn.Module, *names: str) -> dict[str, Tensor]:
     return {name: tensor for name in names if (tensor := getattr(module, name)) is not None}
 
 
-# What to use instead of modules, functions and operators that tch-spiking does not have, by parts of their names.
+# Alternatives to unsupported modules, functions and operators, by parts of their names.
 INSTEAD = {
     ("linear", "matmul", "addmm"): "use nn.Linear",
     ("stack",): "use torch.cat(.., dim=1)",
-    ("add", "sub", "mul", "div"): "leave arithmetic out of forward (--mean and --std say how pixels were scaled)",
+    ("add", "sub", "mul", "div"): "remove arithmetic from forward (--mean and --std give the scaling of pixels)",
     ("conv",): "use nn.Conv2d",
     ("mean",): "use nn.AdaptiveAvgPool2d(1) and nn.Flatten()",
     ("pool",): "use nn.AvgPool2d or nn.MaxPool2d",
@@ -159,26 +159,26 @@ def flatten(*_, **__) -> nn.Flatten:
     return nn.Flatten()
 
 
-# Functions and methods, as modules of the same arguments.
+# Functions and methods, mapped to modules with the same arguments.
 CALLS = {call: nn.ReLU for call in (F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_")}
 CALLS |= {call: flatten for call in (torch.flatten, torch.reshape, torch.squeeze, "flatten", "view", "reshape", "squeeze")}
 CALLS |= {F.leaky_relu: nn.LeakyReLU, F.max_pool2d: nn.MaxPool2d, torch.max_pool2d: nn.MaxPool2d, F.avg_pool2d: nn.AvgPool2d}
 CALLS |= {F.adaptive_avg_pool2d: nn.AdaptiveAvgPool2d, F.dropout: dropout, F.dropout2d: dropout, "contiguous": nn.Identity}
 SOFTMAX = (F.softmax, F.log_softmax, torch.softmax, torch.log_softmax, "softmax", "log_softmax")
 
-# What takes several tensors, as functions, operators and methods.
+# Operations on several tensors, as functions, operators and methods.
 ADD = (operator.add, torch.add, "add", "add_")
 CONCAT = (torch.cat, torch.concat, torch.concatenate)
 
 
 def added(input: object, other: object, *, alpha: float = 1) -> list[object]:
-    """What is added, from the arguments of torch.add."""
+    """The summands, from the arguments of torch.add."""
     refuse(alpha != 1, f"alpha={alpha}", "add without a factor")
     return [input, other]
 
 
 def concatenated(tensors: list, dim: int = 0, *, axis: int | None = None) -> tuple[list[object], int]:
-    """What is concatenated and along which dimension, from the arguments of torch.cat."""
+    """The concatenated tensors and the dimension, from the arguments of torch.cat."""
     return list(tensors), dim if axis is None else axis
 
 

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Makes what a fresh machine needs to build tch-spiking: libtorch 2.11, from PyPI, in .venv, and the link `libtorch` to it.
+# Prepares a fresh machine to build tch-spiking: installs libtorch 2.11 from PyPI in .venv, and links `libtorch` to it.
 #
-#   scripts/setup.sh           libtorch for the processor (needs about 2 GB)
-#   scripts/setup.sh --cuda    with the CUDA libraries (needs about 5 GB; the driver is yours to install)
-#   scripts/setup.sh --python  so that .venv/bin/python can import torch, for scripts/*.py and their tests (about 4 GB)
+#   scripts/setup.sh           libtorch for the CPU (needs about 2 GB)
+#   scripts/setup.sh --cuda    with the CUDA libraries (needs about 5 GB; install the driver yourself)
+#   scripts/setup.sh --python  also make torch importable in .venv/bin/python, for scripts/*.py and their tests (about 4 GB)
 #
-# Run it as often as you like: it does what is missing. A libtorch of your own in LIBTORCH is checked and used instead.
+# It can be run repeatedly and only does what is missing. If LIBTORCH is set, that libtorch is checked and used instead.
 set -euo pipefail
 unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly torch=2.11.0
 readonly series=2.11
-readonly oldest_python=10 newest_python=14 # the Python 3.x that torch 2.11 is made for
-readonly marker=.venv/libtorch-setup       # what a finished setup wrote: the version and cpu or cuda
+readonly oldest_python=10 newest_python=14 # the Python 3.x versions supported by torch 2.11
+readonly marker=.venv/libtorch-setup       # written by a completed setup: the version, and cpu or cuda
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() {
@@ -51,7 +51,7 @@ check_build_tools() {
         fail "there is no Rust (cargo). Install it from https://rustup.rs, then open a new shell"
 }
 
-# The version of the libtorch in folder $1, as its own files say.
+# The version of the libtorch in folder $1, from its own files.
 version_of() {
     if [[ -f $1/build-version ]]; then
         head -n 1 "$1/build-version"
@@ -62,7 +62,7 @@ version_of() {
 
 has_library() { [[ -f $1/lib/lib$2.so || -f $1/lib/lib$2.dylib ]]; }
 
-# Whether the loader finds all that library $2 in folder $1 needs; taken on trust where there is no ldd (macOS).
+# Whether the loader finds all dependencies of library $2 in folder $1; assumed if there is no ldd (macOS).
 loads() {
     command -v ldd >/dev/null || return 0
     local needs
@@ -71,14 +71,14 @@ loads() {
 
 check_own_libtorch() {
     local own=$LIBTORCH version
-    [[ $own == /* ]] || fail "LIBTORCH is '$own': give the whole path of a libtorch $series, or unset LIBTORCH"
+    [[ $own == /* ]] || fail "LIBTORCH is '$own': set it to the absolute path of a libtorch $series, or unset it"
     has_library "$own" torch_cpu || fail "LIBTORCH is '$own', but there is no libtorch_cpu in its lib folder: correct or unset it"
     version=$(version_of "$own")
     [[ $version == "$series".* ]] ||
         fail "LIBTORCH is '$own', version ${version:-unknown}, but tch 0.24 needs libtorch $series: correct or unset it"
     [[ -d $own/include/torch ]] || fail "LIBTORCH is '$own', but its headers (include/torch) are missing: correct or unset it"
     if [[ $1 == cuda ]]; then
-        has_library "$own" torch_cuda || fail "LIBTORCH is '$own', which was made without CUDA: correct or unset it"
+        has_library "$own" torch_cuda || fail "LIBTORCH is '$own', which was built without CUDA: correct or unset it"
     fi
     say "nothing to do: LIBTORCH is '$own', version $version"
 }
@@ -93,9 +93,9 @@ is_done() {
 }
 
 install() {
-    say "installing libtorch $torch ($1) into $PWD/.venv; this can take some minutes"
+    say "installing libtorch $torch ($1) into $PWD/.venv; this can take several minutes"
     if [[ -e libtorch && ! -L libtorch ]]; then
-        fail "'$PWD/libtorch' is in the way: it is not the link that this script makes. Move it, or point LIBTORCH at it"
+        fail "'$PWD/libtorch' already exists and is not the link that this script creates. Move it, or set LIBTORCH to it"
     fi
     rm -f "$marker"
     make_environment
@@ -104,7 +104,7 @@ install() {
         pip_install "torch==$torch"
     else
         pip_install --no-deps "torch==$torch"
-        # libtorch_cpu.so itself is linked to two small libraries of CUDA.
+        # libtorch_cpu.so itself is linked to two small CUDA libraries.
         local requirement
         local -a needed=()
         while IFS= read -r requirement; do needed+=("$requirement"); done < <(.venv/bin/python - <<'PYTHON'
@@ -121,21 +121,21 @@ PYTHON
     fi
     link_libtorch
     [[ $(version_of libtorch) == "$torch"* ]] ||
-        fail "pip installed torch $(version_of libtorch), but $torch was asked for. Delete .venv and run this again"
+        fail "pip installed torch $(version_of libtorch), but $torch was requested. Delete .venv and run this again"
     loads libtorch torch_cpu ||
         fail "libtorch_cpu.so does not load here (see ldd libtorch/lib/libtorch_cpu.so). Delete .venv and run this again"
     [[ $1 == cpu ]] || has_library libtorch torch_cuda ||
-        fail "the torch that pip found for this machine was made without CUDA (pip config list shows where it looked)"
+        fail "the torch that pip found for this machine was built without CUDA (pip config list shows where it looked)"
     echo "$torch $1" >"$marker"
     say "done: libtorch $(version_of libtorch)"
 }
 
 imports_torch() { .venv/bin/python -c 'import torch.fx' >/dev/null 2>&1; }
 
-# What `import torch` needs beside libtorch_cpu: the Python packages it imports, and the libraries of CUDA that its extension
-# module is linked to, also where there is no CUDA device. Compilers for CUDA (triton, half a gigabyte) are left out.
+# Installs what `import torch` needs besides libtorch_cpu: its Python dependencies, and the CUDA libraries that its extension
+# module is linked to, even without a CUDA device. Compilers for CUDA (triton, half a gigabyte) are omitted.
 install_python() {
-    [[ -z ${LIBTORCH+set} ]] || fail "--python completes the torch in .venv, but LIBTORCH is set: unset it, or use a Python of your own"
+    [[ -z ${LIBTORCH+set} ]] || fail "--python completes the torch in .venv, but LIBTORCH is set: unset it, or use another Python with torch"
     if imports_torch; then
         say "nothing to do: .venv/bin/python imports torch"
         return
@@ -167,11 +167,11 @@ make_environment() {
     fi
     python=$(find_python)
     if "$python" -c 'import venv, ensurepip' 2>/dev/null; then
-        "$python" -m venv --clear .venv || fail "'$python -m venv .venv' failed (its own words are above)"
+        "$python" -m venv --clear .venv || fail "'$python -m venv .venv' failed (its output is above)"
     elif "$python" -c 'import venv, pip' 2>/dev/null; then
-        # Debian keeps ensurepip in python3-venv; without it, the environment borrows the pip of the system.
+        # Debian ships ensurepip in python3-venv; without it, the environment uses the system's pip.
         "$python" -m venv --clear --without-pip --system-site-packages .venv ||
-            fail "'$python -m venv .venv' failed (its own words are above)"
+            fail "'$python -m venv .venv' failed (its output is above)"
     else
         fail "$python has no venv module. On Debian or Ubuntu: apt install python3-venv"
     fi
@@ -179,7 +179,7 @@ make_environment() {
         fail "there is no pip in the new environment .venv. On Debian or Ubuntu: apt install python3-venv python3-pip"
 }
 
-# The first Python that torch is made for.
+# The first Python version supported by torch.
 find_python() {
     local name minor found=
     for name in python3 python3.{14..10} python; do
@@ -191,11 +191,11 @@ find_python() {
         found=${found:-$("$name" -c 'import platform; print(platform.python_version())')}
     done
     local expected="torch $torch needs Python 3.$oldest_python to 3.$newest_python"
-    [[ -z $found ]] || fail "$expected, but python3 is $found. Install one of them beside it, or set LIBTORCH to a libtorch $series"
+    [[ -z $found ]] || fail "$expected, but python3 is $found. Install one of these too, or set LIBTORCH to a libtorch $series"
     fail "there is no Python (python3), and $expected. On Debian or Ubuntu: apt install python3 python3-venv"
 }
 
-# pip takes a package whose installation was cut short for installed; its RECORD, written last, tells.
+# pip considers a package installed even if its installation was interrupted; a missing RECORD, written last, shows it.
 forget_half_installed() {
     local package
     for package in .venv/lib/python3*/site-packages/*.dist-info; do
@@ -205,13 +205,13 @@ forget_half_installed() {
 
 pip_install() {
     .venv/bin/python -m pip --disable-pip-version-check --no-input install --no-warn-conflicts "$@" || fail \
-        "pip could not install $* (its own words are above). What to look at:" \
+        "pip could not install $* (its output is above). Check:" \
         "- the network: can this machine reach PyPI? (a proxy goes into HTTPS_PROXY, a mirror into pip's configuration)" \
         "- the disk: $(df -Pk . | awk 'NR == 2 { printf "%.1f", $4 / 1e6 }') GB are free here; 2 GB are needed, with --python 4 GB, with --cuda 5 GB, half as much again in ${TMPDIR:-/tmp}" \
-        "Then run scripts/setup.sh again; or set LIBTORCH to a libtorch $series that you have"
+        "Then run scripts/setup.sh again; or set LIBTORCH to an existing libtorch $series"
 }
 
-# Relative, so that the project's folder can be moved.
+# Relative, so that the project folder can be moved.
 link_libtorch() {
     local folder
     for folder in .venv/lib/python3*/site-packages/torch; do

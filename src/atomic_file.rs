@@ -1,4 +1,4 @@
-//! Files that are either wholly there or not there at all.
+//! Writes files atomically: a file has its old content or its new content, never a part.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -6,12 +6,12 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// Writes `path` through a temporary file beside it: filled by `fill`, flushed to the disk, then renamed into place.
+/// Writes `path` atomically: `fill` writes a temporary file beside it, which is flushed to disk and renamed.
 ///
-/// Whatever goes wrong (a full disk, a kill at any moment), `path` holds its old content or its new one, never a part.
+/// After any failure (a full disk, a killed process), `path` has its old content or its new one, never a part.
 ///
 /// # Errors
-/// [`Error::Io`] naming `path`, with the cause (no such folder, no permission, no space).
+/// Returns [`Error::Io`] naming `path`, with the cause (no such folder, no permission, no space).
 ///
 /// ```
 /// let folder = tempfile::tempdir().unwrap();
@@ -31,13 +31,13 @@ pub fn write_atomically(
     let write = || -> std::io::Result<()> {
         // A rename would replace a device such as /dev/null, not write to it.
         if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
-            return Err(std::io::Error::other("there is something else of that name, and not a regular file"));
+            return Err(std::io::Error::other("the path exists and is not a regular file"));
         }
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // A temporary file is private by default; a result is as readable as any other file (less the umask).
+            // A temporary file is private by default; the result gets the usual permissions (less the umask).
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let mut temporary = builder.prefix(".tch-spiking-").suffix(".tmp").tempfile_in(folder).map_err(without_path)?;
@@ -47,7 +47,7 @@ pub fn write_atomically(
         drop(buffered);
         temporary.as_file().sync_all()?;
         temporary.persist(path).map_err(|error| error.error)?;
-        // The rename itself must survive a power cut; not every file system lets a folder be opened for that.
+        // The rename must survive a power failure; not every file system allows opening a folder for that.
         if let Ok(folder) = File::open(folder) {
             let _ = folder.sync_all();
         }
@@ -56,7 +56,7 @@ pub fn write_atomically(
     write().map_err(|source| Error::io("write", path, source))
 }
 
-/// The operating system's own error; `tempfile` adds the temporary file's path, which tells a user nothing.
+/// Removes the temporary file's path that `tempfile` adds to the operating system's error; it does not help a user.
 fn without_path(error: std::io::Error) -> std::io::Error {
     let inner =
         error.get_ref().and_then(|inner| inner.source()).and_then(|source| source.downcast_ref::<std::io::Error>());

@@ -1,7 +1,7 @@
-//! Spiking neural networks on libtorch: train as smooth rates, run as real spikes.
+//! Spiking neural networks on libtorch: trained with differentiable firing rates, run with spikes.
 //!
-//! The method is that of Hunsberger & Eliasmith (2016): a network is trained with the differentiable firing rate of its
-//! neurons, and run with the spiking neurons themselves, over timesteps, read out through a lowpass filter.
+//! The method is that of Hunsberger & Eliasmith (2016): a network is trained with the firing rates of its neurons,
+//! and run with spiking neurons over discrete timesteps; a lowpass filter decodes the output.
 //!
 //! ```
 //! use tch::{Device, Kind, Tensor, nn};
@@ -19,27 +19,30 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`neuron`] | neuron models: parameters, rate, spiking step, gain and bias |
-//! | [`network`] | [`SpikingSequential`], its builder, specification and state |
-//! | [`engine`] | simulation over time, probes, recordings |
-//! | [`autograd`], [`kernels`] | custom gradients; fused kernels for the processor and CUDA |
-//! | [`train`], [`evaluate`] | training as rates, with checkpoints, on anything; accuracy as rates and as spikes |
-//! | [`convert`] | analog networks to spiking ones |
-//! | [`run`] | the experiment file that says all a run depends on, the run itself, and the folder that it leaves behind |
-//! | [`data`] | MNIST, Fashion-MNIST, built-in digits |
-//! | [`report`] | pictures |
-//! | [`torchscript`] | networks as files that PyTorch runs |
-//! | [`pretrained`] | networks that come trained |
-//! | [`weights`] | weights files: tensors by name, and networks that describe themselves |
+//! | [`neuron`], [`spec`], [`surrogate`] | neuron models, network specifications and surrogate derivatives, from the [`core`](crate::core) crate |
+//! | [`network`] | networks with their tensors ([`Network`]), the builder, and the state in inference |
+//! | [`engine`] | forward passes, simulation over time, probes, recordings |
+//! | [`operation`] | neurons and synapses as tensor operations |
+//! | [`autograd`], [`kernels`] | custom gradients; fused kernels for CPU and CUDA |
+//! | [`device`] | device selection, libtorch, threads |
+//! | [`train`], [`evaluate`] | training with checkpoints; evaluation of accuracy and loss with rates and spikes |
+//! | [`convert`] | conversion of analog networks to spiking networks |
+//! | [`run`], [`experiment`] | experiment files, training runs and their run folders |
+//! | [`data`] | datasets: MNIST, Fashion-MNIST, built-in digits |
+//! | [`report`] | figures |
+//! | [`torchscript`] | export to TorchScript, for use in PyTorch |
+//! | [`pretrained`] | pretrained networks |
+//! | [`weights`] | weights files of several formats; network files that include the specification |
+//! | [`atomic_file`], [`error`] | atomic file writes; the error type |
 //!
 //! | feature | brings |
 //! |---|---|
-//! | `cli` | the command line, `clap::ValueEnum` of what it names, and the features below |
-//! | `figures` | [`report`], and the pictures of a run, of a conversion and of data |
-//! | `datasets` | the download of data sets; without it they are read from where they are |
+//! | `cli` | the command line, `clap::ValueEnum` for enums used as arguments, and the features below |
+//! | `figures` | [`report`], and the figures of runs, conversions and datasets |
+//! | `datasets` | dataset downloads; without it, datasets are read from local files only |
 //!
-//! All are on by default: a program that embeds the library sets `default-features = false`. The version of [`tch`] that
-//! belongs to it is `tch_spiking::tch`.
+//! All are on by default: a program that embeds the library sets `default-features = false`. The matching version of
+//! [`tch`] is re-exported as `tch_spiking::tch`.
 
 pub mod atomic_file;
 pub mod convert;

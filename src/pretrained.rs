@@ -1,28 +1,28 @@
-//! Networks that come trained: folders of `pretrained/`, each with its recipe, weights, metrics and card.
+//! Pretrained networks: folders of `pretrained/`, each with its experiment, weights, metrics and description.
 
 use std::path::{Path, PathBuf};
 
-/// The network that is used when none is named.
+/// The default network.
 pub const DEFAULT: &str = "mnist-lif";
 
 const WEIGHTS: &str = "weights.safetensors";
 
-/// A pretrained network that is not there.
+/// A pretrained network was not found.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("there is no pretrained network {name:?} in {}; there are: {}", places.join(" or "), list(known))]
+#[error("there is no pretrained network {name:?} in {}; available: {}", places.join(" or "), list(known))]
 pub struct NotFound {
-    /// The name asked for.
+    /// The requested name.
     pub name: String,
-    /// The folders looked into.
+    /// The folders that were searched.
     pub places: Vec<String>,
     /// The names found there.
     pub known: Vec<String>,
 }
 
-/// The weights file of the pretrained network `name`.
+/// Finds the weights file of the pretrained network `name`.
 ///
 /// # Errors
-/// If there is none, with the names that there are.
+/// If it does not exist; the error lists the available names.
 pub fn find(name: &str) -> Result<PathBuf, NotFound> {
     let plain = !name.is_empty() && !name.contains(['/', '\\']) && name != "..";
     let found =
@@ -46,7 +46,7 @@ pub fn names() -> Vec<String> {
     names
 }
 
-/// `pretrained` in the current folder, and in the checkout that this was built from.
+/// The folder `pretrained` in the current folder, and in the source tree of this build.
 fn folders() -> Vec<PathBuf> {
     vec![PathBuf::from("pretrained"), Path::new(env!("CARGO_MANIFEST_DIR")).join("pretrained")]
 }

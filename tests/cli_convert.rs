@@ -46,8 +46,8 @@ fn what_cannot_be_converted_is_said_and_nothing_written() {
     std::fs::copy(fixture("arrays.npz"), folder.path().join("a.npz")).unwrap();
     let half = fixture("half.pt");
     for (options, expected) in [
-        (["a.npz", "a.npz"].as_slice(), "give the result another name"),
-        (&["a.npz", "./a.npz", "--format", "safetensors"], "give the result another name"),
+        (["a.npz", "a.npz"].as_slice(), "choose another output name"),
+        (&["a.npz", "./a.npz", "--format", "safetensors"], "choose another output name"),
         (&["a.npz", "b.bin"], "expected a name that ends with .safetensors or .npz"),
         (&[&half, "b.safetensors", "--compress"], "--compress is for npz only"),
         (&[&fixture("module.pt"), "b.npz"], "torch.save(model.state_dict(), path)"),

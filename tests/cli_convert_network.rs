@@ -85,7 +85,7 @@ fn what_cannot_be_is_told_and_nothing_is_written() {
     for (line, parts) in [
         ("run/best.safetensors out --swap relu3=lif", &["swap of relu3", "relu1 (relu)"][..]),
         ("run/best.safetensors out --scale-firing-rates linear1=3", &["firing rate scale of linear1"]),
-        ("run/best.safetensors run/best.safetensors", &["is the source itself"]),
+        ("run/best.safetensors run/best.safetensors", &["is also the source"]),
         ("nowhere.safetensors out", &["nowhere.safetensors"]),
         ("run/best.safetensors out --calibrate 10 --target-rate=-3", &["target rate = -3"]),
         ("run/best.safetensors out --calibrate 10 --swap relu=lif --target-rate 600", &["fires at most at 500 Hz"]),
@@ -97,7 +97,7 @@ fn what_cannot_be_is_told_and_nothing_is_written() {
         ("run/best.safetensors out --weights run/best.safetensors", &["cannot be used with"]),
         ("run/best.safetensors out --scale-firing-rates 0", &["a number above 0"]),
         ("run/best.safetensors out --synapse soon", &["a time of 0 s or more"]),
-        ("run/best.safetensors out --swap relu=tanh", &["no neurons called \"tanh\"", "spiking-relu"]),
+        ("run/best.safetensors out --swap relu=tanh", &["unknown neuron model \"tanh\"", "spiking-relu"]),
         ("run/best.safetensors out --target-rate 100", &["--calibrate"]),
         ("run/best.safetensors out --calibrate 10 --scale-firing-rates 3", &["cannot be used with"]),
     ] {

@@ -102,7 +102,7 @@ fn folders_without_the_files() {
     assert_says(&said, &["MNIST is not in nowhere"]);
     place.write(&format!("data/mnist/{}", FILES[0]), "");
     let said = place.fail(TRAIN);
-    assert_says(&said, &["data/mnist has only a part of mnist", FILES[1], FILES[2], FILES[3]]);
+    assert_says(&said, &["data/mnist contains only a part of mnist", FILES[1], FILES[2], FILES[3]]);
     assert!(!said.contains(FILES[0]), "{said}");
     assert_says(
         &place.fail(&TRAIN.replace("mnist", "fashion")),
@@ -137,7 +137,7 @@ fn more_images_than_there_are() {
     let place = Place::new();
     let line = format!("train --config experiment.toml --dataset mnist --data {} --set", real.display());
     for (setting, expected) in [
-        ("data.train_images=59941", "only 59940 images are there to take"),
+        ("data.train_images=59941", "only 59940 images are available"),
         ("data.validation_images=60001", "only 60000"),
         ("data.test_images=10001", "only 10000"),
     ] {
@@ -170,5 +170,5 @@ fn the_files_of_another_data_set() {
     let Some(real) = real_data().map(|folder| folder.join("mnist")) else { return };
     let place = Place::new();
     let said = place.fail(&format!("train --config experiment.toml --dataset fashion --data {}", real.display()));
-    assert_says(&said, &["which is the file of MNIST", "ask for MNIST"]);
+    assert_says(&said, &["which is the file from MNIST", "choose MNIST"]);
 }

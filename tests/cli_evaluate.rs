@@ -45,7 +45,7 @@ fn evaluation_gives_accuracies_activity_and_times() {
 
     // The same for people; and nothing but the result where nothing else is wanted.
     let said = place.succeed(&format!("{EVALUATE} -q"));
-    assert_says(&said.stdout, &["as rates", "as spikes", "after 10 steps of 1 ms", "lif1", "spikes an image"]);
+    assert_says(&said.stdout, &["as rates", "as spikes", "after 10 steps of 1 ms", "lif1", "spikes per image"]);
     assert_eq!(said.stderr, "");
 }
 
@@ -105,7 +105,7 @@ fn simulation_draws_each_image_as_png_and_svg() {
         assert_picture(&place, &format!("pictures/spikes-{index}"), &format!("Test image {index}"));
     }
     let said = place.succeed(SIMULATE);
-    assert_says(&said.stdout, &["Test image 0: read as ", "spikes-0.png"]);
+    assert_says(&said.stdout, &["Test image 0: predicted ", "spikes-0.png"]);
     assert_picture(&place, "spikes-0", "Test image 0");
 }
 

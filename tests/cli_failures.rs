@@ -1,4 +1,5 @@
-//! What goes wrong on the way: usage, configuration, weights, folders, devices, streams. Exit code and words are checked.
+//! What goes wrong on the way: usage, configuration, weights, folders, devices, streams. Exit code and words are
+//! checked.
 
 #![cfg(feature = "cli")]
 
@@ -36,7 +37,7 @@ fn wrong_usage_exits_with_2() {
         ("data", "Usage"),
         ("data fetch cifar", "possible values: mnist, fashion"),
         ("doctor --device cuda:x", "expected auto, cpu, cuda or cuda:N"),
-        ("doctor --device gpu", "no device is called \"gpu\""),
+        ("doctor --device gpu", "unknown device \"gpu\""),
     ] {
         let output = place.command(line).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
@@ -151,7 +152,7 @@ fn networks_and_images_that_are_not_there() {
     let place = Place::trained();
     place.write("pretrained/tiny-net/weights.safetensors", place.bytes("run/best.safetensors"));
     let said = place.fail("evaluate --pretrained tiny");
-    assert_says(&said, &["no pretrained network \"tiny\"", "there are: ", "tiny-net"]);
+    assert_says(&said, &["no pretrained network \"tiny\"", "available: ", "tiny-net"]);
     assert_says(&place.fail("simulate --pretrained ../pretrained/tiny-net"), &["no pretrained network"]);
     place.succeed("evaluate --pretrained tiny-net --limit 5");
     assert_says(&place.succeed("doctor").stdout, &["tiny-net"]);
@@ -225,8 +226,8 @@ fn folders_that_cannot_be_made_or_used_are_named() {
     assert_says(&said, &["cannot write nowhere/digits.png", "No such file"]);
 }
 
-/// Runs `line`, which uses the folder `small`, with a file system of its own mounted there: what it said, its exit code,
-/// and what it left. `None` where the system allows no such mount.
+/// Runs `line`, which uses the folder `small`, with a file system of its own mounted there: what it said, its exit
+/// code, and what it left. `None` where the system allows no such mount.
 #[cfg(target_os = "linux")]
 fn with_mount(place: &Place, options: &str, line: &str) -> Option<(String, i32, String)> {
     let script = format!(

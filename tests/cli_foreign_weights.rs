@@ -15,7 +15,8 @@ use tch_spiking::weights;
 const NAMES: [(&str, &str); 3] =
     [("conv1.weight", "module.0.weight"), ("linear1.weight", "module.3.weight"), ("linear1.bias", "module.3.bias")];
 
-/// With a trained ReLU network in `run`, and its weights under other names and without a specification in `foreign.safetensors`.
+/// With a trained ReLU network in `run`, and its weights under other names and without a specification in
+/// `foreign.safetensors`.
 fn place() -> Place {
     let place = Place::new();
     let neurons = r#"{ type = "lif", amplitude = 0.01, smoothing = 0.005, max_rate = 100.0, intercept = 0.0 },"#;
@@ -78,5 +79,5 @@ fn what_does_not_fit_is_said_at_once_and_nothing_is_written() {
     assert_says(&error, &["the weights do not fit the network", "linear1.weight", "expected 11x"]);
     assert!(!place.path("tuned").exists());
     place.refused(2, "evaluate --weights foreign.safetensors --map map.toml");
-    assert_says(&place.fail("evaluate --config experiment.toml"), &["give the file too"]);
+    assert_says(&place.fail("evaluate --config experiment.toml"), &["give the weights file too"]);
 }

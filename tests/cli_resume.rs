@@ -19,7 +19,7 @@ fn interrupt(place: &Place, line: &str) -> (u64, u64) {
     run.interrupt();
     let (code, said) = run.end();
     assert_eq!(code, Some(130), "{said}");
-    assert_says(&said, &["To go on: tch-spiking train --resume run\n"]);
+    assert_says(&said, &["To resume: tch-spiking train --resume run\n"]);
     let position = said.split("after epoch ").nth(1).unwrap();
     let mut numbers = position.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok());
     (numbers.next().unwrap(), numbers.next().unwrap())
@@ -93,7 +93,7 @@ fn a_finished_run_goes_on_to_more_epochs() {
     let place = Place::new();
     place.succeed("train --config experiment.toml --out run --epochs 1");
     let said = place.succeed("train --resume run --epochs 3 --json");
-    assert_says(&said.stderr, &["goes on   after epoch 1, step 0"]);
+    assert_says(&said.stderr, &["resumed   after epoch 1, step 0"]);
     assert_eq!((&said.json()["epochs"], said.json()["metrics"].as_array().unwrap().len()), (&3.into(), 3));
     assert_same_as_straight(&place, "train --config experiment.toml --epochs 3");
 }
@@ -113,13 +113,13 @@ fn runs_that_cannot_go_on_are_told_and_stay_as_they_are() {
         ("--resume run", &["2 epochs already", "--epochs 3"][..]),
         ("--resume run --epochs 1", &["2 epochs already", "--epochs 3"]),
         ("--resume run --epochs 3 --seed 4", &["has the seed 3", "--seed 4"]),
-        ("--resume nowhere", &["nowhere is no run", "no config.toml"]),
-        ("--resume empty", &["empty is no run", "no config.toml"]),
-        ("--resume experiment.toml", &["experiment.toml is no run"]),
-        ("--resume lost", &["lost is no run", "no last.safetensors"]),
-        ("--resume foreign", &["foreign is no run", "last.safetensors is no checkpoint"]),
+        ("--resume nowhere", &["nowhere is not a run", "no config.toml"]),
+        ("--resume empty", &["empty is not a run", "no config.toml"]),
+        ("--resume experiment.toml", &["experiment.toml is not a run"]),
+        ("--resume lost", &["lost is not a run", "no last.safetensors"]),
+        ("--resume foreign", &["foreign is not a run", "last.safetensors is not a checkpoint"]),
         ("--resume damaged", &["damaged/last.safetensors", "cut off", "found 1000"]),
-        ("--config experiment.toml --out run", &["run holds a run already", "--resume run", "--out"]),
+        ("--config experiment.toml --out run", &["run already contains a run", "--resume run", "--out"]),
     ] {
         assert_says(&place.fail(&format!("train {line}")), expected);
     }

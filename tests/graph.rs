@@ -137,7 +137,8 @@ fn spikes_are_those_of_the_layers_put_together_by_hand() {
             assert_eq!(bits(&recording.probed[layer].get(step)), bits(spikes), "{layer} at {step}");
         }
         assert!(distance(&recording.probed[&probes[2]].get(step), &output) < 1e-12);
-        assert_eq!(bits(&recording.probed[&probes[3]].get(step)), bits(&states[1][0]));
+        // Convolutions of other batches may round otherwise.
+        assert!(distance(&recording.probed[&probes[3]].get(step), &states[1][0]) < 1e-12);
     }
     assert!(recording.probed[&probes[1]].count_nonzero(None::<i64>).int64_value(&[]) > 100);
 
@@ -216,24 +217,24 @@ fn what_does_not_fit_together_is_refused() {
             format!("{conv}, {{ type = \"flatten\" }}, {{ type = \"concat\", from = [\"conv1\", \"flatten1\"] }}"),
             "expected shapes that differ in the first dimension only",
         ),
-        (format!("{conv}, {{ type = \"relu\", from = [\"conv1\", \"input\"] }}"), "it takes one input, got 2"),
+        (format!("{conv}, {{ type = \"relu\", from = [\"conv1\", \"input\"] }}"), "it accepts one input, got 2"),
         (
             format!("{conv}, {{ type = \"relu\", from = [\"conv2\"] }}"),
-            "no layer is called so; there are input, conv1, relu1",
+            "there is no layer with this name; available: input, conv1, relu1",
         ),
         (format!("{{ type = \"relu\", from = [\"conv1\"] }}, {conv}"), "it reads \"conv1\", which comes later"),
         (
             format!("{conv}, {{ type = \"relu\", from = [\"input\"] }}"),
             "no layer reads \"conv1\", and it is not the last",
         ),
-        (format!("{conv}, {{ type = \"relu\", from = [] }}"), "expected one input at least"),
+        (format!("{conv}, {{ type = \"relu\", from = [] }}"), "expected at least one input"),
         (format!("{conv}, {{ type = \"relu\", from = 3 }}"), "expected a layer's name"),
         (format!("{conv}, {{ type = \"relu\", from = [{{ node = \"conv1\", late = true }}] }}"), "late"),
         (format!("{conv}, {{ type = \"add\", dim = 1 }}"), "add takes no parameters"),
         (format!("{conv}, {{ type = \"relu\", name = \"input\" }}"), "other than \"input\""),
         (
             format!("{conv}, {{ type = \"relu\", from = [{{ node = \"conv1\", delayed = true }}] }}"),
-            "a delayed input is for add layers",
+            "a delayed input is supported by add layers only",
         ),
         (
             format!(

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use common::{CPU, cause, folder, network};
 use serde_json::json;
 use tch::{Kind, Tensor};
-use tch_spiking::network::{Builder, Conv2d, NeuronSpec};
+use tch_spiking::network::{Builder, Conv2d, LayerKind, LayerSpec, NeuronSpec};
 use tch_spiking::neuron::Lif;
 use tch_spiking::weights::{self, LoadedNetwork, Misfit, TensorMap, WeightsError, nengodl_arrays};
 use tch_spiking::{NetworkSpec, Result};
@@ -301,4 +301,41 @@ fn channels_last_is_turned_behind_a_flattened_image_too() {
     let map = "[map]\n\"linear1.weight\" = { from = \"4.weight\", channels_last = true }";
     let loaded = place.load_mapped(&by_name, map).unwrap();
     assert!(loaded.network.named_parameters()[5].1.equal(weight));
+}
+
+#[test]
+fn files_for_layers_in_a_row_are_not_for_others() {
+    let build = |builder: Builder| network(&builder.into_spec(), 1, Kind::Float);
+    let block = || Builder::new([2, 4, 4]).layer(Conv2d::new(2, 1)).add_layers(["conv1", "input"]).flatten();
+    let (_vs, skip) = build(block().linear(3));
+    let place = Place::new();
+    let arrays = skip.named_parameters().into_iter().enumerate();
+    let arrays: Vec<_> = arrays.map(|(index, (_, tensor))| (format!("arr_{index}"), tensor)).collect();
+    let loaded = weights::load_network_as(&place.write(&arrays), skip.spec(), 1, CPU).map(|_| ());
+    for error in [nengodl_arrays(&skip).unwrap_err(), loaded.unwrap_err()] {
+        assert!(error.to_string().contains("layer add1 takes more, or other, than"), "{error}");
+    }
+}
+
+/// The features behind a sum of images, flattened, are known; those of two flattened images side by side are not.
+#[test]
+fn channels_last_sees_what_a_layer_reads() {
+    let load = |builder: Builder, map: &str| {
+        let (_vs, source) = network(&builder.into_spec(), 1, Kind::Float);
+        let place = Place::new();
+        let dense = source.parameter("linear1.weight").unwrap().tr().contiguous();
+        let mut tensors: Vec<_> = source.named_parameters();
+        tensors.iter_mut().find(|(name, _)| name == "linear1.weight").unwrap().1 = dense.copy();
+        let map = TensorMap::from_toml(map)?;
+        let loaded = weights::load_network_mapped(&place.write(&tensors), source.spec(), 1, CPU, &map)?;
+        Ok::<_, tch_spiking::Error>((dense, loaded.network.parameter("linear1.weight").unwrap()))
+    };
+    let map = "[map]\n\"linear1.weight\" = { from = \"linear1.weight\", channels_last = true }";
+    let image = || Builder::new([2, 3, 4]).layer(Conv2d::new(2, 1)).add_layers(["conv1", "input"]).flatten();
+    let beside = || image().layer(LayerSpec::from(LayerKind::Flatten).reading(["conv1"]));
+    let (there, here) = load(beside().add_layers(["flatten1", "flatten2"]).linear(3), map).unwrap();
+    // Channel 1 at the corner: the second there, the first of the second channel here.
+    assert!(there.get(1).equal(&here.select(1, 12)));
+    let error = load(beside().concat_layers(["flatten1", "flatten2"]).linear(3), map).unwrap_err().to_string();
+    assert!(error.contains("layer linear1: its features come from several layers"), "{error}");
 }

@@ -90,7 +90,7 @@ fn errors_name_the_layer_and_the_cause() {
             conv().layer(NeuronSpec::new(Lif { tau_rc: 0.0, ..Lif::default() })),
             "layer 3 (lif): lif: tau_rc = 0 is not valid",
         ),
-        (conv().named_layer("lif1", neurons()), "layer 3 (lif): there is a layer called \"lif1\" already"),
+        (conv().named_layer("lif1", neurons()), "layer 3 (lif): there is already a layer named \"lif1\""),
         (conv().named_layer("a.b", neurons()), "layer 3 (lif): the name \"a.b\" is not valid"),
         (conv().named_layer("", neurons()), "layer 3 (lif): the name \"\" is not valid"),
         (Builder::new([1, 9, 9]), "network: there are no layers"),
@@ -267,7 +267,7 @@ fn wrong_inputs_are_errors() {
         ];
         for error in results {
             let error = error.unwrap().to_string();
-            assert!(error.contains("takes batch x 1x9x9 of Float on Cpu") && error.contains(found), "{error}");
+            assert!(error.contains("expects batch x 1x9x9 of Float on Cpu") && error.contains(found), "{error}");
         }
     }
     assert!(net.zero_state(0).is_err() && net.zero_state(-3).is_err());

@@ -15,10 +15,10 @@ use std::path::Path;
 use command::{Place, assert_says};
 use python::{fixtures, python, root, run, script, succeed};
 use tch::Device;
-use tch_spiking::network::LayerKind;
+use tch_spiking::network::{LayerKind, Origin};
 use tch_spiking::weights;
 
-const ARCHITECTURES: [&str; 5] = ["tutorial", "normalized", "grouped", "functional", "features"];
+const ARCHITECTURES: [&str; 6] = ["tutorial", "normalized", "grouped", "functional", "features", "residual"];
 
 /// By how much logits of order 1 may differ from PyTorch's.
 const TOLERANCE: f64 = 1e-5;
@@ -66,6 +66,36 @@ fn the_specification_is_that_of_the_model() {
     let functional = load("functional");
     let LayerKind::Conv2d(first) = functional.layers()[0].kind() else { panic!("{functional:?}") };
     assert_eq!((first.padding.0, first.dilation.0), (2, 2));
+}
+
+/// Projection, `+=`, a ReLU in two places, and `torch.cat`.
+#[test]
+fn a_residual_network_gives_pytorchs_logits() {
+    assert_eq!(compare(&fixtures(), "residual"), 8);
+    let file = fixtures().join("residual.safetensors");
+    let network = weights::load_network(&file, Device::Cpu).unwrap().network;
+    let sources = |name: &str| {
+        let inputs = network.layer(name).unwrap().inputs().iter();
+        let name = |from| match from {
+            Origin::Input => "input",
+            Origin::Node(index) => network.layers()[index].name(),
+        };
+        inputs.map(|edge| name(edge.from)).collect::<Vec<_>>()
+    };
+    assert_eq!(sources("add1"), ["batch_norm3", "relu1"], "the identity");
+    assert_eq!(sources("add2"), ["batch_norm5", "batch_norm6"], "the projection");
+    assert_eq!(sources("concat1"), ["pool1", "pool2"]);
+
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (export, out) = (script("export_pytorch.py"), folder.path().join("net"));
+    let line = "import models, torch; torch.manual_seed(0); torch.save(models.residual().state_dict(), 'state.pt')";
+    succeed(&python, &["-c", line], folder.path());
+    let line = ["models:residual", "--input", "1,12,12", "--weights", "state.pt", "--out", "net"];
+    let said = succeed(&python, &[&[export.as_str()], &line[..]].concat(), folder.path());
+    assert_says(&said, &["add1", "concat1", "blocks.1.shortcut.0"]);
+    let again = weights::load_network(&out, Device::Cpu).unwrap().network;
+    assert_eq!(toml::to_string(again.spec()).unwrap(), toml::to_string(network.spec()).unwrap());
 }
 
 #[test]

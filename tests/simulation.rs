@@ -277,9 +277,11 @@ fn probes_of_what_is_not_there_are_errors() {
     let net = build(conv_net().lowpass(0.1), Kind::Float);
     let error = |probe: Probe| net.simulate(&images(1, Kind::Float), 2, &[probe]).unwrap_err().to_string();
     let unknown = error(Probe::output("lif3"));
-    assert!(unknown.contains("cannot probe lif3/output: there is no such layer; there are conv1, lif1,"), "{unknown}");
+    assert!(unknown.contains("cannot probe lif3/output: there is no such layer; available: conv1, lif1,"), "{unknown}");
     let no_state = error(Probe::new("lif1", Quantity::State("calcium".into())));
-    assert!(no_state.contains("cannot probe lif1/calcium: its neurons have the state voltage, refractory_time"));
+    assert!(
+        no_state.contains("cannot probe lif1/calcium: the state variables of its neurons are voltage, refractory_time")
+    );
     for quantity in [Quantity::SpikeCount, Quantity::Current, Quantity::State("voltage".into())] {
         assert!(error(Probe::new("conv1", quantity)).contains("only its output can be recorded"));
     }

@@ -11,8 +11,11 @@ use command::{Place, assert_says};
 use tch::nn::VarStore;
 use tch::{CModule, Device, IValue, Kind, Tensor};
 use tch_spiking::network::{BatchNorm, Builder, Conv2d, Distribution, InitialVoltage, LayerKind, LayerSpec, LeakyRelu};
-use tch_spiking::network::{Linear, NeuronSpec, Pool};
-use tch_spiking::neuron::{Lif, RectifiedLinear};
+use tch_spiking::network::{EdgeSpec, Linear, NeuronSpec, Pool};
+use tch_spiking::neuron::WithoutRate;
+use tch_spiking::neuron::{
+    Fire, Initial, Lif, NeuronError, NeuronModel, Real, RectifiedLinear, StateVariable, StepInput,
+};
 use tch_spiking::weights::{load_network_as, read};
 use tch_spiking::{NetworkSpec, SpikingSequential, Synapse, torchscript};
 
@@ -196,6 +199,101 @@ fn layers_without_neurons() {
     check(&spec, 9.0);
 }
 
+/// A skip connection over neurons, a projection of the input, spikes beside filtered spikes, and a constant added in
+/// each step.
+#[test]
+fn skip_connections_and_concatenation() {
+    let conv = || Conv2d::new(4, 3).padding(1);
+    let spec = Builder::new([2, 9, 8])
+        .named_layer("a", conv())
+        .layer(lif())
+        .named_layer("b", conv())
+        .layer(BatchNorm::default())
+        .layer(LayerSpec::from(Conv2d::new(4, 1)).named("projection").reading(["input"]))
+        .add_layers(["batch_norm1", "projection", "a"])
+        .layer(lif())
+        .layer(LayerSpec::from(Synapse::Lowpass { tau: 0.01 }).reading(["lif1"]))
+        .concat_layers(["lif2", "lowpass1", "projection"])
+        .avg_pool(2)
+        .flatten()
+        .linear(5)
+        .layer(lif())
+        .concat_layers(["lif3", "linear1"])
+        .linear(3)
+        .into_spec();
+    let spikes = NetworkSpec { layers: spec.layers[..13].to_vec(), ..spec.clone() };
+    export(&spikes, Kind::Float).check(10.0);
+    let exported = export(&spec, Kind::Double);
+    exported.check(10.0);
+    let images = exported.images(4, 10.0);
+    let (ours, expected) =
+        (exported.simulate(&images, 300), exported.network.simulate(&images, 300, &[]).unwrap().output);
+    let scale = expected.abs().max().double_value(&[]);
+    let difference = (ours - expected).abs().max().double_value(&[]);
+    assert!(difference <= 1e-12 * scale, "{difference:e} of {scale}");
+
+    // Without a readout behind them the spikes are the very same numbers.
+    let exported = export(&spikes, Kind::Double);
+    let expected = exported.network.simulate(&images, 300, &[]).unwrap().output;
+    assert!(expected.count_nonzero(None::<i64>).int64_value(&[]) > 50);
+    assert_eq!(exported.simulate(&images, 300), expected);
+}
+
+/// Spikes, at random or not, without a rate.
+macro_rules! coin {
+    ($name:ident, $text:literal, $noisy:literal) => {
+        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+        struct $name {}
+
+        impl NeuronModel for $name {
+            const NAME: &'static str = $text;
+            const STATE: &'static [StateVariable] = &[StateVariable::new("voltage", Initial::Voltage)];
+            const NOISY: bool = $noisy;
+            type State<R: Real> = [R; 1];
+            type Learned<R: Real> = [R; 0];
+            type Rates = WithoutRate;
+            fn validate(&self) -> Result<(), NeuronError> {
+                Ok(())
+            }
+            fn amplitude(&self) -> f64 {
+                1.0
+            }
+            fn step<R: Real, F: Fire<R>>(&self, input: StepInput<R, [R; 0]>, _: &mut [R; 1], _: &F) -> R {
+                input.current
+            }
+        }
+    };
+}
+coin!(Coin, "torchscript_coin", true);
+coin!(Silent, "torchscript_silent", false);
+
+#[test]
+fn what_the_program_cannot_say_is_refused() {
+    let refused = |spec: &NetworkSpec| {
+        let network = SpikingSequential::new(&VarStore::new(Device::Cpu).root(), spec, 0).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("network.pt");
+        let error = torchscript::export(&path, &network).unwrap_err().to_string();
+        assert!(!path.exists() && error.contains("run the network with this library"), "{error}");
+        error
+    };
+    let layers = vec![EdgeSpec::from("linear1"), EdgeSpec::delayed("recurrent")];
+    let delayed = Builder::new([3])
+        .linear(5)
+        .layer(LayerSpec::from(LayerKind::Add).reading(layers))
+        .layer(lif())
+        .named_layer("recurrent", Linear::new(5))
+        .layer(LayerSpec::from(Linear::new(2)).reading(["lif1"]))
+        .into_spec();
+    assert!(refused(&delayed).starts_with("layer add1 cannot be written as TorchScript: it has a delayed input"));
+    for (neurons, cause) in
+        [(NeuronSpec::new(Coin {}), "its neurons are noisy"), (NeuronSpec::new(Silent {}), "its neurons have no rate")]
+    {
+        let error = refused(&Builder::new([3]).linear(5).layer(neurons).linear(2).into_spec());
+        assert!(error.contains(&format!("cannot be written as TorchScript: {cause}")), "{error}");
+    }
+}
+
 #[test]
 fn what_never_changes_is_repeated() {
     let spec = Builder::new([5]).linear(3).layer(LayerSpec::from(LayerKind::Relu)).into_spec();
@@ -290,7 +388,7 @@ fn what_does_not_fit_is_told() {
     let exported = export(&small_reference(), Kind::Float);
     let wrong = Tensor::zeros([2, 1, 28, 28], (Kind::Float, Device::Cpu));
     let error = exported.module.forward_ts(&[&wrong]).unwrap_err().to_string();
-    assert!(error.contains("the network takes batch x 1 x 14 x 14, got [2, 1, 28, 28]"), "{error}");
+    assert!(error.contains("the network expects batch x 1 x 14 x 14, got [2, 1, 28, 28]"), "{error}");
     let arguments = [IValue::Tensor(exported.images(1, 1.0)), IValue::Int(0)];
     let error = exported.module.method_is("simulate", &arguments).unwrap_err().to_string();
     assert!(error.contains("expected 1 timestep or more, got 0"), "{error}");
@@ -323,7 +421,7 @@ fn the_command_writes_what_the_library_writes_and_tells_what_cannot_be() {
 
     let before = place.bytes("run/best.safetensors");
     for line in ["run/best.safetensors run/best.safetensors", "--weights run/best.safetensors run/best.safetensors"] {
-        assert_says(&place.fail(&format!("export {line}")), &["is the source itself"]);
+        assert_says(&place.fail(&format!("export {line}")), &["is also the source"]);
     }
     assert_eq!(place.bytes("run/best.safetensors"), before);
     assert_says(&place.fail("export nowhere.safetensors out.pt"), &["nowhere.safetensors"]);

@@ -115,7 +115,8 @@ impl Observer for StopAfter<'_> {
     }
 }
 
-/// Trains to the end in pieces of so many steps, each in a trainer of its own that knows the last one's checkpoint only.
+/// Trains to the end in pieces of so many steps, each in a trainer of its own that knows the last one's checkpoint
+/// only.
 fn in_pieces(make: impl Fn() -> Trainer, steps: u64) -> Trainer {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoint.safetensors");
@@ -166,8 +167,8 @@ fn a_checkpoint_that_does_not_fit_changes_nothing() {
     for (name, expected) in [
         ("sequences", "linear1.weight: expected 64x2, found 32x2"),
         ("sgd", "the saved state of the optimiser does not fit"),
-        ("others", "others is of a training on others, and now spirals would be used"),
-        ("weights", "weights is no checkpoint"),
+        ("others", "others is a checkpoint of training on others, but the data is now spirals"),
+        ("weights", "weights is not a checkpoint"),
         ("nothing", "nothing"),
     ] {
         let error = trainer.load_checkpoint(&path(name)).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Network files of ours (safetensors with a specification), read without libtorch.
+//! Reads tch-spiking's own network files (safetensors with a specification) without libtorch.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,61 +9,61 @@ use crate::kernels::Stored;
 use crate::spec::shape::show;
 use crate::spec::{Graph, NetworkError, NetworkSpec};
 
-/// The largest header that is read (bytes); parsing takes many times as much memory.
+/// The largest accepted header (bytes); parsing a header takes many times its size in memory.
 const MAX_HEADER: u64 = 1 << 20;
-/// The format version that this library knows.
+/// The newest file format version that this library reads.
 const VERSION: u64 = 1;
-/// Tensors of a checkpoint that are no parameters.
+/// Prefix of checkpoint tensors that are not network parameters.
 const OPTIMIZER_PREFIX: &str = "optimizer.";
 
 /// A tensor in plain memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
-    /// Its shape.
+    /// Shape of the array.
     pub shape: Vec<i64>,
-    /// Its elements in the order of the shape.
+    /// Elements in row-major order.
     pub values: Vec<f64>,
 }
 
 /// The parameters of a network by name: `conv1.weight`.
 pub type Parameters = BTreeMap<String, Array>;
 
-/// A network as a file holds it.
+/// A network read from a file: specification, seed and parameters.
 #[derive(Clone, Debug)]
 pub struct NetworkFile {
-    /// What the network is.
+    /// The network specification.
     pub spec: NetworkSpec,
-    /// The seed that gains and initial voltages follow from.
+    /// The seed that determines gains and initial membrane voltages.
     pub seed: u64,
-    /// Its parameters.
+    /// The network's parameters by name.
     pub parameters: Parameters,
 }
 
-/// A file that is not a network of ours, or does not fit itself.
+/// The error of reading a network file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// The file cannot be read.
+    /// The file could not be read.
     #[error("cannot read {path}: {source}")]
     Io {
         /// The file.
         path: String,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// Not a safetensors file, or a damaged one.
+    /// The file is not a safetensors file, or it is damaged.
     #[error("this is not a safetensors file, or it is damaged: {0}")]
     Format(String),
-    /// A safetensors file that is not a network of ours.
+    /// The file is safetensors, but does not contain a tch-spiking network.
     #[error(
-        "the file says nothing about its network ({0}): expected one written by tch-spiking; `tch-spiking convert` makes one of \
+        "the file has no network specification ({0}): expected a file written by tch-spiking; `tch-spiking convert` makes one from \
          other weights"
     )]
     NoSpecification(String),
-    /// The specification does not make a network.
+    /// The specification in the file is not valid.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// Tensors that do not fit the specification.
+    /// A tensor does not match the specification.
     #[error("{tensor}: {cause}")]
     Misfit {
         /// The parameter's name.
@@ -77,15 +77,17 @@ impl NetworkFile {
     /// Reads the file `path`.
     ///
     /// # Errors
-    /// If it cannot be read or is not a network file of ours.
+    /// Returns an error if the file cannot be read or is not a tch-spiking network file.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, FileError> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|source| FileError::Io { path: path.display().to_string(), source })?;
         Self::from_bytes(&bytes)
     }
 
-    /// Reads a file that is in memory. It need not be trusted: everything is checked against its length and its own
-    /// specification before memory is taken.
+    /// Reads a network file from memory.
+    ///
+    /// The bytes may be untrusted: sizes are checked against the length of the file and the specification before memory
+    /// is allocated.
     ///
     /// # Errors
     /// As for [`read`](Self::read).
@@ -100,7 +102,7 @@ impl NetworkFile {
         let facts = metadata.metadata().as_ref();
         let fact = |key: &str| {
             let value = facts.and_then(|facts| facts.get(key));
-            value.ok_or_else(|| FileError::NoSpecification(format!("its metadata have no `{key}`")))
+            value.ok_or_else(|| FileError::NoSpecification(format!("its metadata has no `{key}`")))
         };
         if fact("format")? != "tch-spiking" {
             return Err(FileError::NoSpecification("another program wrote it".to_string()));
@@ -128,14 +130,14 @@ impl NetworkFile {
         let unexpected =
             |name: &&String| !parameters.contains_key(name.as_str()) && !name.starts_with(OPTIMIZER_PREFIX);
         if let Some(name) = tensors.names().into_iter().map(|name| name.to_string()).find(|name| unexpected(&name)) {
-            let cause = "the specification has no such parameter".to_string();
+            let cause = "the specification does not declare this parameter".to_string();
             return Err(FileError::Misfit { tensor: name.to_string(), cause });
         }
         Ok(Self { spec, seed, parameters })
     }
 }
 
-/// The elements of a tensor; nothing for other than floating-point numbers.
+/// Converts the elements of a floating-point tensor to `f64`; `None` for other dtypes.
 fn numbers(dtype: Dtype, data: &[u8]) -> Option<Vec<f64>> {
     fn all<const N: usize>(data: &[u8], value: impl Fn([u8; N]) -> f64) -> Vec<f64> {
         data.as_chunks::<N>().0.iter().map(|bytes| value(*bytes)).collect()

@@ -1,17 +1,17 @@
-//! Spiking neural networks without libtorch.
+//! The part of `tch-spiking` that does not need libtorch: neuron models, network specifications and the event engine.
 //!
-//! The part of `tch-spiking` that needs no tensors library: it builds anywhere, also for `wasm32-unknown-unknown`.
+//! It has no tensor library among its dependencies and builds on any target, including `wasm32-unknown-unknown`.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`neuron`] | neuron models: parameters, rate, spiking step; the arithmetic that they are written in |
-//! | [`surrogate`] | derivatives of the spike, for training |
-//! | [`synapse`] | filters over time |
-//! | [`spec`] | network specifications, checked: graph, shapes, parameters |
-//! | [`event`] | the event engine: networks that run on the CPU, with arithmetic only where there are spikes |
+//! | [`neuron`] | neuron models (parameters, firing rate, spiking step) and the arithmetic they are written in |
+//! | [`surrogate`] | surrogate derivatives of the spike for training |
+//! | [`synapse`] | synaptic filters over time |
+//! | [`spec`] | network specifications, validated: graph, shapes, parameters |
+//! | [`event`] | the event-driven engine: runs networks on the CPU and computes only where there are spikes |
 //! | [`probe`] | what can be recorded in a simulation |
 //! | [`mod@file`] | network files (safetensors), read without libtorch |
-//! | [`neuron::kernels`] | what the formulas become over plain memory |
+//! | [`neuron::kernels`] | CPU kernels of the neuron models, on slices |
 
 pub mod event;
 pub mod file;

@@ -1,9 +1,9 @@
-//! The names that layers can have as types: each stands for one thing, whoever adds it.
+//! Keeps the names of layer types unique across built-in and registered types.
 
 use std::any::TypeId;
 use std::sync::{PoisonError, RwLock};
 
-/// The layer types that come with the library; neurons are added to them.
+/// The built-in layer types other than neuron models.
 pub(crate) const LAYER_TYPES: [&str; 13] = [
     "conv2d",
     "linear",
@@ -20,13 +20,13 @@ pub(crate) const LAYER_TYPES: [&str; 13] = [
     "concat",
 ];
 
-/// The names that a program has added, and what for.
+/// The names registered by the program, with the type that owns each.
 static TAKEN: RwLock<Vec<(String, TypeId)>> = RwLock::new(Vec::new());
 
-/// Takes `name` for `owner`, for the rest of the process. The same owner may take it again.
+/// Reserves `name` for `owner` for the rest of the process. The same owner may reserve it again.
 ///
 /// # Errors
-/// If it stands for something else already.
+/// Returns an error if the name is already in use for something else.
 pub(crate) fn claim(name: &str, owner: TypeId) -> Result<(), String> {
     let mut taken = TAKEN.write().unwrap_or_else(PoisonError::into_inner);
     match taken.iter().find(|(known, _)| known == name) {
@@ -35,6 +35,6 @@ pub(crate) fn claim(name: &str, owner: TypeId) -> Result<(), String> {
             taken.push((name.to_string(), owner));
             Ok(())
         }
-        _ => Err(format!("there is a layer type or neuron model called {name:?} already: choose another name")),
+        _ => Err(format!("a layer type or neuron model named {name:?} already exists: choose another name")),
     }
 }

@@ -1,16 +1,16 @@
-//! The same kernel compiled for several instruction sets, the widest one picked at run time.
+//! Compiles a kernel for several instruction sets and selects the widest one at run time.
 
 #![allow(unsafe_code)]
 
-/// A piece of work; `run` must be `#[inline(always)]` so that each instruction set gets a copy of its own.
+/// A kernel; `run` must be `#[inline(always)]` so that it is compiled separately for each instruction set.
 pub trait Kernel {
-    /// Does the work.
+    /// Runs the kernel.
     fn run(self);
 }
 
-/// Runs `kernel` with the widest vector instructions that this CPU has.
+/// Runs `kernel` with the widest vector instructions that this CPU supports.
 ///
-/// No instruction set here brings fused multiply-add into the results (Rust never contracts), so all give the same bits.
+/// Results are bit-identical on all instruction sets: Rust never contracts to fused multiply-add.
 #[inline]
 pub fn vectorised(kernel: impl Kernel) {
     #[cfg(target_arch = "x86_64")]
@@ -27,7 +27,7 @@ pub fn vectorised(kernel: impl Kernel) {
     kernel.run();
 }
 
-/// The name of the instruction set that the kernels run with here.
+/// Returns the name of the instruction set that the kernels use on this CPU.
 pub fn instruction_set() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {

@@ -1,7 +1,8 @@
-//! Surrogates: what training takes the derivative of the spike to be.
+//! Surrogate derivatives of the spike for training.
 //!
-//! The spike is the Heaviside step of the distance `x` to the threshold, whose derivative is 0 almost everywhere. A surrogate is
-//! a smooth `g(x)` in its place, and the antiderivative `G(x)` of that: with `G` as the spike, `g` is the exact gradient.
+//! The spike is the Heaviside step of the distance `x` to the threshold, whose derivative is 0 almost everywhere. A
+//! surrogate replaces that derivative by a smooth `g(x)` with antiderivative `G(x)`: with `G` as the spike, `g` is the
+//! exact gradient.
 //!
 //! | name | `g(x)` | source |
 //! |---|---|---|
@@ -17,62 +18,62 @@ use serde::{Deserialize, Serialize};
 
 use crate::neuron::{NeuronError, Real};
 
-/// A derivative of the spike; see the [module](self) for the formulas.
+/// A surrogate derivative of the spike; see the [module](self) for the formulas.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Surrogate {
     /// The derivative of an arc tangent.
     Atan {
-        /// Its height is `alpha / 2`.
+        /// Sharpness; the peak is `alpha / 2`.
         #[serde(default = "two")]
         alpha: f64,
     },
     /// The derivative of `x / (1 + slope abs(x))`.
     FastSigmoid {
-        /// The larger, the narrower.
+        /// Sharpness: a larger value gives a narrower surrogate.
         #[serde(default = "twenty_five")]
         slope: f64,
     },
     /// The derivative of the logistic function.
     Sigmoid {
-        /// The larger, the narrower.
+        /// Sharpness: a larger value gives a narrower surrogate.
         #[serde(default = "four")]
         slope: f64,
     },
     /// A triangle of area 1.
     Triangle {
-        /// Half its base.
+        /// Half the length of the base.
         #[serde(default = "one")]
         width: f64,
     },
     /// A rectangle of area 1.
     Rectangle {
-        /// Its base.
+        /// Length of the base.
         #[serde(default = "one")]
         width: f64,
     },
     /// A normal distribution.
     Gaussian {
-        /// Its standard deviation.
+        /// Standard deviation.
         #[serde(default = "two_fifths")]
         sigma: f64,
     },
-    /// 1 everywhere.
+    /// The constant 1.
     StraightThrough,
 }
 
 impl Default for Surrogate {
-    /// `atan` with `alpha` 2, as SpikingJelly and snnTorch have it.
+    /// Returns `atan` with `alpha = 2`, as in SpikingJelly and snnTorch.
     fn default() -> Self {
         Self::Atan { alpha: two() }
     }
 }
 
 impl Surrogate {
-    /// Checks the parameter.
+    /// Validates the parameter.
     ///
     /// # Errors
-    /// Naming it, its value and what is valid.
+    /// Returns an error that names the parameter, its value and the valid range.
     pub fn validate(self) -> Result<(), NeuronError> {
         let (name, parameter, value) = match self {
             Self::Atan { alpha } => ("atan", "alpha", alpha),
@@ -87,7 +88,7 @@ impl Surrogate {
         NeuronError::require(name, parameter, value, (1e-6..=1e6).contains(&value), "1e-6 to 1e6")
     }
 
-    /// `g(x)`, the derivative used in place of the step's.
+    /// Computes `g(x)`, the derivative used in place of the Heaviside step's.
     #[inline(always)]
     pub fn derivative<R: Real>(self, x: R) -> R {
         let (zero, one) = (R::constant(0.0), R::constant(1.0));

@@ -1,12 +1,12 @@
-//! Synapses: filters that turn spikes back into smooth signals.
+//! Synapses: filters that turn spikes into smooth signals.
 //!
 //! Both are discretised by zero-order hold and have no delay beyond it: the value at a step includes that step's input.
-//! (Nengo's filtered probes show the previous step's value.) In training, at a constant rate, a synapse passes its input
-//! through, which is what it converges to.
+//! (Nengo's filtered probes show the previous step's value.) In rate-based training with a constant input, a synapse
+//! passes its input through, which is the value that the filter converges to.
 
 use serde::{Deserialize, Serialize};
 
-/// Below this fraction of a timestep a time constant cannot be told from 0.
+/// A time constant below this fraction of a timestep is treated as 0.
 const PASS_THROUGH: f64 = 0.03;
 
 /// A linear filter over time.
@@ -25,17 +25,17 @@ pub enum Synapse {
     },
 }
 
-/// `x' = A x + b u`, `y = x'[last]`, for up to two state variables.
+/// A discretised filter: `x' = A x + b u`, `y = x'[last]`, with up to two state variables.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Coefficients {
-    /// `A`, row by row.
+    /// The transition matrix `A`, by rows.
     pub transition: [[f64; 2]; 2],
-    /// `b`.
+    /// The input vector `b`.
     pub input: [f64; 2],
 }
 
 impl Synapse {
-    /// The type as configurations name it.
+    /// Returns the type's name in configurations.
     pub fn type_name(self) -> &'static str {
         match self {
             Self::Lowpass { .. } => "lowpass",
@@ -43,14 +43,14 @@ impl Synapse {
         }
     }
 
-    /// The time constant (s).
+    /// Returns the time constant (s).
     pub fn tau(self) -> f64 {
         match self {
             Self::Lowpass { tau } | Self::Alpha { tau } => tau,
         }
     }
 
-    /// How many state tensors it has.
+    /// Returns the number of state variables.
     pub fn state_len(self) -> usize {
         match self {
             Self::Lowpass { .. } => 1,
@@ -58,7 +58,7 @@ impl Synapse {
         }
     }
 
-    /// The filter discretised by zero-order hold for timesteps of `dt` (s).
+    /// Discretises the filter by zero-order hold with timestep `dt` (s).
     pub fn coefficients(self, dt: f64) -> Coefficients {
         let tau = self.tau();
         if tau <= PASS_THROUGH * dt {

@@ -1,13 +1,15 @@
-//! Work shared out over threads of the standard library, for what runs without libtorch.
+//! Distributes work over threads of the standard library, where libtorch is not used.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Calls `task(worker, index)` for every index below `count`, each worker on a thread of its own (the first on this one). Which
-/// worker gets which index is left to chance, so that none waits for another.
+/// Calls `task(worker, index)` for every index below `count`, with one thread per worker (the first on the calling
+/// thread).
+///
+/// Indices are assigned dynamically, so that no worker waits for another.
 ///
 /// # Panics
-/// If `task` does.
+/// Panics if `task` panics.
 pub fn share_out<W: Send>(workers: &mut [W], count: usize, task: impl Fn(&mut W, usize) + Sync) {
     let next = AtomicUsize::new(0);
     let work = |worker: &mut W| {

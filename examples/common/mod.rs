@@ -1,15 +1,15 @@
-//! Shared by the examples.
+//! Helpers shared by the examples.
 
 #[cfg(feature = "figures")]
 use tch_spiking::report::Svg;
 
-/// Whether to be done in a second or two: the environment variable `TCH_SPIKING_QUICK` is set.
+/// Returns whether to finish within a second or two: the environment variable `TCH_SPIKING_QUICK` is set.
 #[allow(dead_code)] // Not every example has two sizes.
 pub fn quick() -> bool {
     std::env::var_os("TCH_SPIKING_QUICK").is_some()
 }
 
-/// Writes `name.svg` and `name.png` to the folder given as first argument, else `target/examples-output`.
+/// Writes `name.svg` and `name.png` to the folder given as first argument, or `target/examples-output`.
 #[cfg(feature = "figures")]
 #[allow(dead_code)] // Not every example draws.
 pub fn save(figure: &Svg, name: &str) -> anyhow::Result<()> {

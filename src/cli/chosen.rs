@@ -1,4 +1,4 @@
-//! Which network and which images a command is about: options that several commands share.
+//! Options shared by several commands: the network, the images, the engine.
 
 use std::path::{Path, PathBuf};
 
@@ -11,16 +11,16 @@ use tch_spiking::{Experiment, pretrained};
 
 use super::Console;
 
-/// Which network.
+/// Options that choose the network.
 #[derive(Debug, Args)]
 pub struct NetworkArgs {
     /// Weights file or checkpoint, such as runs/1/best.safetensors; of any format, see `inspect`
     #[arg(long, value_name = "FILE", conflicts_with = "pretrained")]
     weights: Option<PathBuf>,
-    /// Experiment whose network the weights are of, for a file that does not say
+    /// Experiment with the network of the weights, for files without a specification
     #[arg(long, value_name = "FILE.toml", conflicts_with = "pretrained")]
     config: Option<PathBuf>,
-    /// Which tensor of the file is which parameter, where names, order and shapes do not tell
+    /// Mapping from tensors of the file to parameters, if names, order and shapes do not match
     #[arg(long, value_name = "FILE.toml", requires = "config")]
     map: Option<PathBuf>,
     /// Pretrained network [default: mnist-lif]
@@ -29,13 +29,13 @@ pub struct NetworkArgs {
 }
 
 impl NetworkArgs {
-    /// The network and what to call it.
+    /// Loads the network; returns its display name too.
     pub fn load(&self, device: tch::Device, console: &Console) -> anyhow::Result<(String, LoadedNetwork)> {
         self.open(self.weights.as_deref(), device, console)
     }
 
-    /// The network of the file `input`, if there is one, else the chosen one; and what to call it. It may not be the file
-    /// that `output` is about to replace.
+    /// Loads the network of the file `input` if given, otherwise the chosen one; returns its display name too. It must
+    /// not be the file `output`, which will be overwritten.
     pub fn source(
         &self,
         input: Option<&Path>,
@@ -47,7 +47,7 @@ impl NetworkArgs {
         if let (Some(Ok(from)), Ok(to)) = (chosen.map(Path::canonicalize), output.canonicalize())
             && from == to
         {
-            bail!("{} is the source itself: name another file to write", output.display());
+            bail!("{} is also the source: choose another output file", output.display());
         }
         self.open(chosen, device, console)
     }
@@ -59,7 +59,7 @@ impl NetworkArgs {
         console: &Console,
     ) -> anyhow::Result<(String, LoadedNetwork)> {
         match (file, &self.config) {
-            (None, Some(_)) => bail!("--config says what network a weights file is of: give the file too"),
+            (None, Some(_)) => bail!("--config describes the network of a weights file: give the weights file too"),
             (None, None) => {
                 let name = self.pretrained.as_deref().unwrap_or(pretrained::DEFAULT);
                 Ok((name.to_string(), load_network(&pretrained::find(name)?, device)?))
@@ -77,7 +77,7 @@ impl NetworkArgs {
     }
 }
 
-/// The weights in `path` in the network of `experiment`; says what was matched with what where that is not plain.
+/// Loads the weights in `path` into the network of `experiment`; prints the matches if they are not by name.
 pub fn load_as(
     path: &Path,
     experiment: &Experiment,
@@ -98,24 +98,24 @@ pub fn load_as(
     Ok(loaded)
 }
 
-/// Which images.
+/// Options that choose the images.
 #[derive(Debug, Args)]
 pub struct ImageArgs {
-    /// Which images [default: those that the network was trained on; MNIST falls back to the built-in digits]
+    /// Data set [default: that of the training; MNIST falls back to the built-in digits]
     #[arg(long, value_enum)]
     pub dataset: Option<DatasetName>,
-    /// Look for the data in this folder first
+    /// Search this folder first
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
 
 impl ImageArgs {
-    /// The data set, of which only the test images are wanted, `limit` of them at most.
+    /// Loads the data set for its test images, at most `limit` of them.
     pub fn load(&self, network: &LoadedNetwork, limit: Option<usize>, console: &Console) -> anyhow::Result<Dataset> {
         self.load_with_training(network, 0, limit, console)
     }
 
-    /// The same with the first `training` training images too.
+    /// Loads the data set with at most `limit` test images and the first `training` training images.
     pub fn load_with_training(
         &self,
         network: &LoadedNetwork,
@@ -135,7 +135,7 @@ impl ImageArgs {
             validation_images: 0,
             ..DataConfig::default()
         };
-        // Built-in digits: those that the run was tested on.
+        // Built-in digits: the ones that the run was tested on.
         let seed = console.seed.unwrap_or(network.provenance.seed);
         let mut data = data::load(&config, seed, &mut |text| console.note(text))?;
         if let Some(limit) = limit {
@@ -145,10 +145,10 @@ impl ImageArgs {
     }
 }
 
-/// Which engine computes a simulation.
+/// The option that chooses the engine.
 #[derive(Debug, Args)]
 pub struct EngineArgs {
-    /// What computes the spikes: `event` where there are few, on the CPU; `dense`; `auto` picks
+    /// Simulation engine: `event` (CPU, fast for sparse spikes), `dense`, or `auto` (the faster one)
     #[arg(long, value_name = "ENGINE", value_enum, default_value_t = EngineChoice::Auto)]
     engine: EngineChoice,
 }

@@ -1,4 +1,4 @@
-//! How a command talks: results to stdout, all else to stderr, and neither fails because nobody listens any more.
+//! Output of a command: results to stdout, everything else to stderr. A closed pipe is not an error.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
@@ -10,47 +10,47 @@ use tch_spiking::device::DeviceChoice;
 
 use super::Global;
 
-/// What every command is handed: the options that all share, and a way to talk.
+/// The context of every command: the global options, and output.
 #[derive(Debug, Default)]
 pub struct Console {
-    /// One JSON object on stdout, all else on stderr.
+    /// One JSON object on stdout, everything else on stderr.
     pub json: bool,
-    /// No progress.
+    /// No progress output.
     pub quiet: bool,
-    /// How often `-v` was given.
+    /// The number of `-v` options.
     pub verbose: u8,
-    /// Where to compute.
+    /// The device.
     pub device: DeviceChoice,
-    /// Threads on the processor, if the user said how many.
+    /// The number of CPU threads, if given.
     pub threads: Option<usize>,
-    /// Seed of everything random, if the user named one.
+    /// The seed of everything random, if given.
     pub seed: Option<u64>,
     bars: MultiProgress,
     failure: Mutex<Option<io::Error>>,
 }
 
 impl Console {
-    /// A console that talks as the user asked for.
+    /// A console with the given global options.
     pub fn new(options: &Global) -> Self {
         let &Global { json, device, threads, seed, quiet, verbose } = options;
         Self { json, quiet, verbose, device, threads, seed, ..Self::default() }
     }
 
-    /// Says on stderr what is going on; nothing with `-q`.
+    /// Prints a progress message to stderr; nothing with `-q`.
     pub fn note(&self, text: &str) {
         if !self.quiet {
             self.bars.suspend(|| say(text));
         }
     }
 
-    /// Says on stderr what only those want to know who gave `-v`.
+    /// Prints a detail to stderr, only with `-v`.
     pub fn detail(&self, text: &str) {
         if self.verbose > 0 {
             self.note(text);
         }
     }
 
-    /// Prints a result for people: to stdout, or to stderr where stdout is for JSON.
+    /// Prints a human-readable result to stdout, or to stderr with `--json`.
     pub fn print(&self, text: &str) {
         if self.json {
             self.bars.suspend(|| say(text));
@@ -70,7 +70,7 @@ impl Console {
         Ok(())
     }
 
-    /// A progress bar on stderr; hidden with `-q` and where stderr is not a terminal.
+    /// A progress bar on stderr; hidden with `-q` or if stderr is not a terminal.
     pub fn progress(&self, total: u64, style: ProgressStyle) -> ProgressBar {
         if self.interactive() {
             self.bars.add(ProgressBar::new(total).with_style(style))
@@ -79,13 +79,13 @@ impl Console {
         }
     }
 
-    /// Whether somebody watches progress bars.
+    /// Whether progress bars are visible.
     pub fn interactive(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()
     }
 
     /// # Errors
-    /// The first failure to write a result, such as a full disk that stdout goes to.
+    /// The first failure to write a result to stdout, such as a full disk.
     pub fn finish(self) -> anyhow::Result<()> {
         match self.failure.into_inner() {
             Ok(Some(error)) => Err(error).context("cannot write the result to stdout"),
@@ -93,7 +93,7 @@ impl Console {
         }
     }
 
-    /// A line to stdout. A reader who has seen enough (`| head`) is no failure.
+    /// Writes a line to stdout. A closed pipe (`| head`) is not an error.
     fn write(&self, line: &str) {
         let written = self.bars.suspend(|| {
             let mut stdout = io::stdout().lock();
@@ -107,7 +107,7 @@ impl Console {
     }
 }
 
-/// A line to stderr; if that is gone, there is nobody left to tell.
+/// Writes a line to stderr; errors are ignored, since they cannot be reported.
 pub fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }

@@ -9,7 +9,7 @@ use tch_spiking::weights::{self, OutputFormat};
 
 use super::Console;
 
-/// Turn weights of any format into safetensors or NumPy arrays
+/// Convert weights of any format to safetensors or NumPy arrays
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -17,16 +17,16 @@ Examples:
   tch-spiking convert scripted.pt weights.npz              parameters and buffers of TorchScript
   tch-spiking convert weights.npz small --format npz --compress
 
-Read: safetensors, PyTorch (.pt, .pth), TorchScript, NumPy (.npz), told by their content; nothing in them is executed.
-Tensors keep their names and their bits; bfloat16, which NumPy lacks, becomes float32. An .npz has no metadata.")]
+Read: safetensors, PyTorch (.pt, .pth), TorchScript, NumPy (.npz), detected from the content; nothing is executed.
+Names and bits of tensors are kept; bfloat16, which NumPy lacks, becomes float32. An .npz has no metadata.")]
 pub struct ConvertArgs {
     /// Weights file to read
     #[arg(value_name = "IN")]
     input: PathBuf,
-    /// Weights file to write, of the format that its name says (.safetensors or .npz)
+    /// Weights file to write, with the format given by its extension (.safetensors or .npz)
     #[arg(value_name = "OUT")]
     output: PathBuf,
-    /// Format of OUT, whatever its name
+    /// Format of OUT, independent of its extension
     #[arg(long, value_name = "FORMAT")]
     format: Option<Target>,
     /// Compress the arrays (npz)
@@ -49,7 +49,7 @@ pub fn run(args: &ConvertArgs, console: &Console) -> anyhow::Result<()> {
     };
     let to = match to {
         Some(OutputFormat::Npz { .. }) => Some(OutputFormat::Npz { compress }),
-        Some(_) if compress => anyhow::bail!("--compress is for npz only: leave it out, or give --format npz"),
+        Some(_) if compress => anyhow::bail!("--compress is only for npz: omit it, or give --format npz"),
         to => to,
     };
     let converted = weights::convert(&args.input, &args.output, to)?;
@@ -61,7 +61,7 @@ pub fn run(args: &ConvertArgs, console: &Console) -> anyhow::Result<()> {
         console.note(&format!("note: bfloat16 became float32, which holds it exactly: {names}"));
     }
     if !converted.dropped.is_empty() {
-        console.note(&format!("note: left out, as npz has no metadata: {}", converted.dropped.join(", ")));
+        console.note(&format!("note: omitted, since npz has no metadata: {}", converted.dropped.join(", ")));
     }
     console.emit(&json!({
         "input": args.input,

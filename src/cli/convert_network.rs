@@ -1,4 +1,4 @@
-//! `convert-network`: a trained ReLU network to one that spikes.
+//! `convert-network`: conversion of a trained ReLU network to a spiking network.
 
 use std::path::{Path, PathBuf};
 
@@ -15,12 +15,12 @@ use super::Console;
 use super::chosen::{EngineArgs, ImageArgs, NetworkArgs};
 use super::train::{grouped, percent};
 
-/// Test images that a verification uses unless told otherwise.
+/// The default number of test images of a verification.
 const VERIFIED: u64 = 1000;
-/// Timesteps after which the accuracy is printed.
+/// The timesteps at which the accuracy is printed.
 const SHOWN: [i64; 9] = [1, 2, 5, 10, 15, 20, 30, 45, 60];
 
-/// Turn a trained ReLU network into one that spikes
+/// Convert a trained ReLU network to a spiking network
 #[derive(Debug, Args)]
 #[command(
     allow_missing_positional = true,
@@ -32,12 +32,12 @@ Examples:
   tch-spiking convert-network relu.safetensors snn.safetensors --swap relu=lif --swap 'relu1=lif{tau_rc=0.05}'
   tch-spiking convert-network relu.safetensors snn.safetensors --scale-firing-rates conv1=20 --max-to-avg-pool
 
-Every relu becomes spiking-relu (rectified_linear), whose rates equal it; batch_norm is folded into the convolution or
-linear layer before it; dropout goes. Spikes come the closer to the rates the more there are (--scale-firing-rates,
---calibrate) and the longer they are averaged (--synapse); --verify tells how close, and what limits it."
+Every relu becomes spiking-relu (rectified_linear), whose rate equals it; batch_norm is folded into the convolution or
+linear layer before it; dropout is removed. More spikes approximate the rates better (--scale-firing-rates,
+--calibrate) and the longer they are averaged (--synapse); --verify measures the accuracy, and reports what limits it."
 )]
 pub struct ConvertNetworkArgs {
-    /// Network file; or choose the network as other commands do
+    /// Network file; or use --weights or --pretrained
     #[arg(value_name = "IN", required_unless_present_any = ["weights", "pretrained"], conflicts_with_all = ["weights", "pretrained"])]
     input: Option<PathBuf>,
     /// File to write (safetensors)
@@ -47,41 +47,42 @@ pub struct ConvertNetworkArgs {
     network: NetworkArgs,
     #[command(flatten)]
     images: ImageArgs,
-    /// Neurons in the place of a layer or of all of a type: relu=lif, relu1=soft-lif, relu=lif{tau_rc=0.02} [repeatable]
+    /// Neurons that replace a layer, or all layers of a type: relu=lif, relu1=soft-lif, relu=lif{tau_rc=0.02}
+    /// [repeatable]
     #[arg(long, value_name = "FROM=TO")]
     swap: Vec<Swap>,
-    /// Neurons spike S times as often, each spike counting for so much less: 10, or conv1=10 for one layer [repeatable]
+    /// Multiply firing rates by S and divide spike amplitudes by S: 10, or conv1=10 for one layer [repeatable]
     #[arg(long, value_name = "S", value_parser = scale)]
     scale_firing_rates: Vec<Scale>,
-    /// Lowpass filter behind every layer of neurons (s)
+    /// Time constant of a lowpass filter after every layer of neurons (s)
     #[arg(long, value_name = "TAU", value_parser = time)]
     synapse: Option<f64>,
-    /// Means in the place of maxima over windows
+    /// Replace max pooling by average pooling
     #[arg(long)]
     max_to_avg_pool: bool,
     /// Choose the scale of every layer from the first N training images
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "scale_firing_rates")]
     calibrate: Option<u64>,
-    /// Which of a layer's rates is to be the target, 0 to 100
+    /// Percentile of a layer's rates that gets the target rate, 0 to 100
     #[arg(long, value_name = "P", requires = "calibrate", default_value_t = CalibrationTarget::default().percentile)]
     percentile: f64,
-    /// The firing rate to choose scales for (Hz)
+    /// Target firing rate of the calibration (Hz)
     #[arg(long, value_name = "HZ", requires = "calibrate", default_value_t = CalibrationTarget::default().rate)]
     target_rate: f64,
-    /// Compare with the source on test images, and report accuracy over 60 timesteps and what limits it
+    /// Compare with the source on test images; report the accuracy over 60 timesteps and what limits it
     #[arg(long)]
     verify: bool,
     /// Verify, and write report.json and accuracy.png to this folder [default: next to OUT, named after it]
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// Verify with the first N test images only [default: 1000]
+    /// Verify with only the first N test images [default: 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     #[command(flatten)]
     engine: EngineArgs,
 }
 
-/// For all layers, or for the one of this name.
+/// A scale for all layers, or for the layer of this name.
 #[derive(Clone, Debug)]
 struct Scale(Option<String>, f64);
 
@@ -137,7 +138,7 @@ pub fn run(args: &ConvertNetworkArgs, console: &Console) -> anyhow::Result<()> {
         calibrated = Some(layers);
     }
     let converted = converter.convert(&source.network)?;
-    // What was measured of the source is not true of the converted network.
+    // Measurements of the source do not apply to the converted network.
     let mut provenance = source.provenance.clone();
     provenance.facts.retain(|key, _| key == "epochs");
     provenance.facts.insert("converted_from".to_string(), file_name(Path::new(&name)));
@@ -187,7 +188,7 @@ fn verify(
     Ok(report)
 }
 
-/// Where the report and its picture go.
+/// The paths of the report and its figure.
 fn report_paths(args: &ConvertNetworkArgs) -> anyhow::Result<(PathBuf, PathBuf)> {
     let Some(folder) = &args.report else {
         return Ok((args.output.with_extension("report.json"), args.output.with_extension("report.png")));

@@ -1,4 +1,4 @@
-//! `data`: get, check and look at data sets.
+//! `data`: download, verify and preview data sets.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use tch_spiking::write_atomically;
 
 use super::Console;
 
-/// Fetch, verify and look at data sets
+/// Fetch, verify and preview data sets
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tch-spiking data fetch mnist             into the cache folder, where train finds it
@@ -34,7 +34,7 @@ enum Command {
     Fetch(FetchArgs),
     /// Check the files of every data set found against their SHA-256
     Verify(VerifyArgs),
-    /// Draw the first images of a data set into one PNG
+    /// Draw the first images of a data set to one PNG
     Preview(PreviewArgs),
 }
 
@@ -46,10 +46,10 @@ enum Command {
 struct FetchArgs {
     /// What to download: MNIST is 12 MB, Fashion-MNIST 31 MB
     dataset: Published,
-    /// Folder to make the data set's own folder in [default: the cache folder]
+    /// Parent folder for the folder of the data set [default: the cache folder]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// Server to ask instead of the usual ones; may be given several times
+    /// Server to use in place of the default ones [repeatable]
     #[arg(long = "mirror", value_name = "URL")]
     mirrors: Vec<String>,
 }
@@ -58,7 +58,7 @@ struct FetchArgs {
 enum Published {
     /// Handwritten digits
     Mnist,
-    /// Pictures of clothes
+    /// Images of clothing
     Fashion,
 }
 
@@ -67,7 +67,7 @@ enum Published {
   tch-spiking data verify
   tch-spiking data verify --data ~/datasets --json")]
 struct VerifyArgs {
-    /// Look into this folder first
+    /// Search this folder first
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
@@ -77,13 +77,13 @@ struct VerifyArgs {
   tch-spiking data preview --out mnist.png
   tch-spiking data preview --dataset digits --seed 7 --out digits.png")]
 struct PreviewArgs {
-    /// Which data set
+    /// Data set
     #[arg(long, value_enum, default_value_t)]
     dataset: DatasetName,
-    /// Look into this folder first
+    /// Search this folder first
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Picture to write
+    /// Image file to write
     #[arg(long, value_name = "FILE.png", default_value = "preview.png")]
     out: PathBuf,
 }
@@ -134,10 +134,10 @@ fn verify(args: &VerifyArgs, console: &Console) -> anyhow::Result<()> {
     let places = Places::new(args.data.as_deref());
     let mut found: Vec<Verified> = Vec::new();
     for manifest in manifest::ALL {
-        // A data set that is not there is not worth a word as long as another one is.
+        // A missing data set is only reported if no other one was found.
         let Some(folder) = places.find(&manifest, false, &mut |_| {})? else { continue };
         let verified = Verified::new(manifest, folder)?;
-        // The data sets have the same file names: a folder belongs to the one that it fits better.
+        // The data sets have the same file names: a folder belongs to the one that matches better.
         match found.iter_mut().find(|other| other.folder == verified.folder) {
             Some(other) if other.problems() > verified.problems() => *other = verified,
             Some(_) => {}
@@ -157,7 +157,7 @@ fn verify(args: &VerifyArgs, console: &Console) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A data set that was found, and what became of checking each of its files.
+/// A data set that was found, with the result of the check of each file.
 struct Verified {
     manifest: Manifest<'static>,
     folder: PathBuf,
@@ -207,7 +207,7 @@ fn preview(args: &PreviewArgs, console: &Console) -> anyhow::Result<()> {
         validation_images: 0,
     };
     let dataset = data::load(&config, console.seed.unwrap_or(0), &mut |sentence| console.note(sentence))?;
-    let sheet = data::contact_sheet(&dataset.train, ROWS, COLUMNS).context("cannot encode the picture")?;
+    let sheet = data::contact_sheet(&dataset.train, ROWS, COLUMNS).context("cannot encode the image")?;
     write_atomically(&args.out, |file| file.write_all(&sheet))?;
     let images = dataset.train.len();
     console.print(&format!("{}: the first {images} training images are in {}", dataset.source, args.out.display()));

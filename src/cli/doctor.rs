@@ -1,4 +1,4 @@
-//! `doctor`: what this machine offers, and why it does not offer more.
+//! `doctor`: the capabilities of this machine, and why others are not available.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,14 +13,14 @@ use super::Console;
 /// Version of the tch crate, fixed in Cargo.toml.
 const TCH_VERSION: &str = "0.24.0";
 
-/// Show what this machine offers: libtorch, CUDA (or why not), threads, data
+/// Show the capabilities of this machine: libtorch, CUDA (or why not), threads, data
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tch-spiking doctor
-  tch-spiking doctor --device cuda     fail unless a CUDA device can be had
+  tch-spiking doctor --device cuda     fail unless a CUDA device is available
   tch-spiking doctor --json | jq .cuda")]
 pub struct DoctorArgs {
-    /// Look for data sets in this folder first
+    /// Search this folder first for data sets
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
@@ -55,7 +55,7 @@ struct Processor {
 struct Cuda {
     devices: usize,
     why_not: Option<String>,
-    /// "compiled", or why neurons are computed with tensor operations instead.
+    /// "compiled", or the reason for computing neurons with tensor operations.
     kernels: Option<String>,
 }
 
@@ -69,7 +69,8 @@ struct Data {
 #[derive(Serialize)]
 struct Found {
     folder: PathBuf,
-    /// More than one where the files lie in no folder of their own: MNIST and Fashion-MNIST name them alike.
+    /// More than one if the files are not in a folder of the data set's name: MNIST and Fashion-MNIST use the same file
+    /// names.
     datasets: Vec<&'static str>,
 }
 
@@ -78,7 +79,7 @@ pub fn run(args: &DoctorArgs, console: &Console) -> anyhow::Result<()> {
     let chosen = device::resolve(console.device);
     let kernels = cuda.as_ref().ok().map(|_| match kernels::cuda::status(0) {
         Ok(()) => "compiled".to_owned(),
-        Err(cause) => format!("not to be had, tensor operations instead: {cause}"),
+        Err(cause) => format!("not available, using tensor operations: {cause}"),
     });
     let report = Report {
         tch_spiking: env!("CARGO_PKG_VERSION"),
@@ -120,7 +121,7 @@ fn describe(report: &Report) -> String {
         format!("tch-spiking  {}", report.tch_spiking),
         format!("tch          {}", report.tch),
         format!("libtorch     {libtorch} in {folder}"),
-        format!("processor    {model}"),
+        format!("CPU          {model}"),
         format!("             {}", features.join(", ")),
         format!("threads      {threads} of {cores} cores"),
         format!("CUDA         {cuda}"),
@@ -132,7 +133,7 @@ fn describe(report: &Report) -> String {
         .iter()
         .map(|Found { folder, datasets }| format!("{} in {}", datasets.join(" or "), folder.display()));
     let looked: Vec<_> = report.data.looked.iter().map(|folder| folder.display().to_string()).collect();
-    let looked = format!("looked in {}", looked.join(", "));
+    let looked = format!("searched {}", looked.join(", "));
     for (index, line) in found.chain(report.data.problems.iter().cloned()).chain([looked]).enumerate() {
         lines.push(format!("{:<12} {line}", if index == 0 { "data" } else { "" }));
     }
@@ -156,7 +157,7 @@ fn processor_model() -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// The instruction sets that decide how fast libtorch and our own kernels are.
+/// The instruction sets that determine the speed of libtorch and of our kernels.
 fn processor_features() -> BTreeMap<&'static str, bool> {
     #[cfg(target_arch = "x86_64")]
     return BTreeMap::from([

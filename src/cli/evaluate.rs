@@ -1,4 +1,4 @@
-//! `evaluate`: accuracy as rates and as spikes, and what the neurons do.
+//! `evaluate`: accuracy as rates and as spikes, and the activity of the neurons.
 
 use std::time::Instant;
 
@@ -21,28 +21,28 @@ Examples:
   tch-spiking evaluate --pretrained fashion-lif --steps 60
   tch-spiking evaluate --weights runs/1/best.safetensors --limit 1000
   tch-spiking evaluate --weights state.pt --config my-experiment.toml      weights of another program
-  tch-spiking evaluate --confidence 2                     stop each image when its answer leads by 2
+  tch-spiking evaluate --confidence 2                     stop each image when the best class leads by 2
   tch-spiking evaluate --json | jq .accuracy_by_step
 
 silent       neurons that do not spike while an image is shown, on average over the images
-saturated    neurons that spike at 95 % of their highest rate or more")]
+saturated    neurons that spike at 95 % of their maximum rate or more")]
 pub struct EvaluateArgs {
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
     images: ImageArgs,
-    /// Timesteps [default: as many as the network says, mostly 30]
+    /// Timesteps [default: from the network, usually 30]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     steps: Option<i64>,
-    /// Use the first N test images only
+    /// Use only the first N test images
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     #[command(flatten)]
     engine: EngineArgs,
-    /// Stop an image once its highest output leads the second by M; it keeps its answer
+    /// Stop an image when its highest output leads the second by M
     #[arg(long, value_name = "M", value_parser = margin)]
     confidence: Option<f64>,
-    /// About how much memory a simulation may take (MiB, dense engine)
+    /// Approximate memory budget of a simulation (MiB, dense engine)
     #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..))]
     memory: u64,
 }
@@ -83,10 +83,10 @@ pub fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> {
     ));
     console.print(&by_step(&spikes.accuracy_by_step));
     if spikes.layers.is_empty() {
-        console.print("no layer has spiking neurons, so all steps are alike: `tch-spiking convert-network` makes some");
+        console.print("no layer has spiking neurons, so all steps are equal; use `tch-spiking convert-network` to get a spiking network");
     } else {
         console.print(&table(&spikes.layers));
-        console.print(&format!("{:.0} spikes an image", spikes.spikes_per_image));
+        console.print(&format!("{:.0} spikes per image", spikes.spikes_per_image));
     }
     console.emit(&json!({
         "network": name,
@@ -111,7 +111,7 @@ fn margin(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|margin: &f64| *margin >= 0.0).ok_or_else(|| "expected a number of 0 or more".to_string())
 }
 
-/// The accuracy at a few steps, so that one sees it rise.
+/// A table of the accuracy at a few steps.
 fn by_step(accuracies: &[f64]) -> String {
     let last = accuracies.len();
     let chosen = [1, 2, 5, 10, 15, 20, 30, 50, 100, 200, 500].into_iter().filter(|&step| step < last);

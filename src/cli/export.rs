@@ -1,4 +1,4 @@
-//! `export`: a network as a file that other software runs.
+//! `export`: a network as a file for other software.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use tch_spiking::{device, torchscript, weights};
 use super::Console;
 use super::chosen::NetworkArgs;
 
-/// Write a network as a file that other software runs
+/// Export a network to a file for other software
 #[derive(Debug, Args)]
 #[command(
     allow_missing_positional = true,
@@ -20,16 +20,16 @@ Examples:
   tch-spiking export --pretrained mnist-lif network.pt --format torchscript
   tch-spiking export --pretrained mnist-lif params.npz --format nengodl
 
-torchscript is for PyTorch, which needs nothing of tch-spiking to run it; images are scaled as the network was trained:
+torchscript runs in PyTorch without tch-spiking; scale images as for the training:
   network = torch.jit.load(\"network.pt\")
   rates   = network(images)                # batch x outputs
   spikes  = network.simulate(images, 30)   # 30 timesteps x batch x outputs
 
-nengodl is the arrays without names that NengoDL's load_params takes, for the same network built there; `evaluate --weights
+nengodl writes unnamed arrays for NengoDL's load_params, for the same network built there; `evaluate --weights
 params.npz --config experiment.toml` reads them again."
 )]
 pub struct ExportArgs {
-    /// Network file; or choose the network as other commands do
+    /// Network file; or use --weights or --pretrained
     #[arg(value_name = "IN", required_unless_present_any = ["weights", "pretrained"], conflicts_with_all = ["weights", "pretrained"])]
     input: Option<PathBuf>,
     /// File to write
@@ -37,7 +37,7 @@ pub struct ExportArgs {
     output: PathBuf,
     #[command(flatten)]
     network: NetworkArgs,
-    /// What to write
+    /// Format to write
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = ExportFormat::TorchScript)]
     format: ExportFormat,
 }

@@ -1,4 +1,4 @@
-//! `inspect`: what a weights file, a checkpoint or an experiment holds.
+//! `inspect`: the contents of a weights file, a checkpoint or an experiment.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,16 @@ use tch_spiking::{Error, Experiment, SpikingSequential};
 
 use super::Console;
 
-/// What a folder is looked through for: a run's newest checkpoint, or the weights of a pretrained network.
+/// The files to look for in a folder: the latest checkpoint of a run, or the weights of a pretrained network.
 const IN_FOLDER: [&str; 2] = ["last.safetensors", "weights.safetensors"];
 
-/// Show what a weights file, a checkpoint, a run folder or an experiment holds
+/// Show the contents of a weights file, a checkpoint, a run folder or an experiment
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  tch-spiking inspect runs/first                                    its newest checkpoint
+  tch-spiking inspect runs/first                                    its latest checkpoint
   tch-spiking inspect pretrained/mnist-lif/weights.safetensors
-  tch-spiking inspect experiment.toml                               the network before it is trained
-  tch-spiking inspect model.pt                                      what PyTorch or NumPy saved
+  tch-spiking inspect experiment.toml                               the network before training
+  tch-spiking inspect model.pt                                      a file from PyTorch or NumPy
   tch-spiking inspect weights.safetensors --json | jq .parameters")]
 pub struct InspectArgs {
     /// Weights file of any format, checkpoint, run folder, or experiment (.toml)
@@ -59,7 +59,7 @@ struct LayerRow {
     output_shape: Vec<i64>,
     parameters: i64,
     neurons: i64,
-    /// Of the neuron model and its tuning.
+    /// Parameters of the neuron model and its tuning.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     neuron: BTreeMap<String, String>,
 }
@@ -79,14 +79,14 @@ pub fn run(args: &InspectArgs, console: &Console) -> anyhow::Result<()> {
     console.emit(&report)
 }
 
-/// The file itself, or the one to look at in a folder.
+/// The file itself, or the file to inspect in a folder.
 fn file_of(path: &Path) -> anyhow::Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_path_buf());
     }
     let file = IN_FOLDER.iter().map(|name| path.join(name)).find(|file| file.is_file());
     file.with_context(|| {
-        format!("{}: expected a folder with {}, found neither", path.display(), IN_FOLDER.join(" or "))
+        format!("{}: expected a folder that contains {}, found neither", path.display(), IN_FOLDER.join(" or "))
     })
 }
 
@@ -168,7 +168,7 @@ fn of_network(network: &SpikingSequential) -> Network {
     }
 }
 
-/// What a layer reads, where that is not just the one before.
+/// The inputs of a layer, unless it only reads the layer before it.
 fn reads(index: usize, layer: &Layer, network: &SpikingSequential) -> String {
     let before = index.checked_sub(1).map_or(Origin::Input, Origin::Node);
     if matches!(layer.inputs(), [edge] if edge.from == before && !edge.delayed) {
@@ -184,7 +184,7 @@ fn reads(index: usize, layer: &Layer, network: &SpikingSequential) -> String {
     format!("of {}", layer.inputs().iter().map(name).collect::<Vec<_>>().join(", "))
 }
 
-/// What a layer is set to, as far as its output's shape does not say.
+/// The settings of a layer that its output shape does not show.
 fn settings(kind: &LayerKind, reads: String) -> String {
     let pair = |Pair(height, width): Pair| format!("{height}x{width}");
     let unless = |text: String, usual: bool| if usual { String::new() } else { text };
@@ -261,7 +261,7 @@ fn describe(report: &Report) -> String {
         let numbers: i64 = state.iter().map(|row| row.shape.iter().product::<i64>()).sum();
         text += &format!("\noptimizer state: {} tensors, {} numbers\n", state.len(), grouped(numbers as u64));
     }
-    // The specification is what the table shows.
+    // The table already shows the specification.
     let facts = report.metadata.iter().filter(|(key, _)| *key != "spec" || report.network.is_none());
     let facts: Vec<_> = facts.map(|(key, value)| [key.clone(), value.replace('\n', "\n    ")]).collect();
     if !facts.is_empty() {
@@ -269,7 +269,7 @@ fn describe(report: &Report) -> String {
         text.push('\n');
         facts.iter().for_each(|[key, value]| text += &format!("{key:<width$}  {value}\n"));
     }
-    // Names come from a file that may be hostile, and a terminal obeys control characters.
+    // Names come from an untrusted file, and a terminal interprets control characters.
     text.trim_end().replace(|letter: char| letter.is_control() && letter != '\n', "\u{fffd}")
 }
 
@@ -285,7 +285,7 @@ fn layer_table(network: &Network) -> String {
     table(["layer", "type", "output", "parameters", "neurons"], rows)
 }
 
-/// A line for all layers of equal neurons.
+/// One entry for all layers with equal neurons.
 fn neuron_lines(network: &Network) -> String {
     let mut groups: Vec<(&LayerRow, Vec<&str>)> = Vec::new();
     for layer in network.layers.iter().filter(|layer| layer.neurons > 0) {
@@ -301,7 +301,7 @@ fn neuron_lines(network: &Network) -> String {
     groups.iter().map(line).collect()
 }
 
-/// Columns wide enough for what is in them; those of numbers to the right.
+/// A table with columns as wide as their contents; numbers are right-aligned.
 fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
     let all: Vec<_> = std::iter::once(head.map(str::to_string)).chain(rows).collect();
     let widths: [usize; N] = std::array::from_fn(|i| all.iter().map(|row| row[i].chars().count()).max().unwrap_or(0));

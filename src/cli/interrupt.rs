@@ -1,18 +1,18 @@
-//! Ctrl-C for a command that has something to finish first.
+//! Ctrl-C handling for commands that need to finish cleanly.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 
-/// The command was interrupted and has left everything in order; the exit code is 130.
+/// The command was interrupted and stopped cleanly; the exit code is 130.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// A flag that the first Ctrl-C (or SIGTERM, SIGHUP) raises; the second ends the process at once.
+/// Returns a flag that the first Ctrl-C (or SIGTERM, SIGHUP) sets; the second ends the process immediately.
 ///
-/// Without this call an interrupt ends the process as usual. A process can ask for its flag once.
+/// Without this call an interrupt ends the process as usual. A process can call this once.
 pub fn interrupt_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&flag);

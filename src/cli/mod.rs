@@ -1,4 +1,4 @@
-//! What the command line understands, and what the outcome of a command is called to the shell.
+//! The command line: arguments, commands and exit codes.
 
 mod chosen;
 mod console;
@@ -36,14 +36,14 @@ pub struct Cli {
 const HELP: &str = "\
 Examples:
   tch-spiking train              train the reference network on MNIST
-  tch-spiking evaluate           how well the pretrained network spikes
-  tch-spiking simulate           a picture of one digit being read
-  tch-spiking doctor             what this machine offers
+  tch-spiking evaluate           measure the pretrained network
+  tch-spiking simulate           draw the classification of one digit
+  tch-spiking doctor             show the capabilities of this machine
   tch-spiking COMMAND --help     all options of a command, with examples
 
 Environment:
-  TCH_SPIKING_DATA    folder of the data sets (holds mnist/ and fashion/)
-  RUST_BACKTRACE=1    show where in the program a mistake of its own is
+  TCH_SPIKING_DATA    folder of the data sets (contains mnist/ and fashion/)
+  RUST_BACKTRACE=1    show a backtrace for internal errors
 
 Exit code: 0 done, 1 failure, 2 wrong usage, 130 interrupted.";
 
@@ -64,28 +64,29 @@ enum Command {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
-    /// Print one JSON object to stdout, and all else to stderr
+    /// Print one JSON object to stdout, everything else to stderr
     #[arg(long, global = true)]
     json: bool,
-    /// Where to compute: auto (CUDA if it can be had), cpu, cuda or cuda:N
+    /// Device: auto (CUDA if available), cpu, cuda or cuda:N
     #[arg(long, global = true, value_name = "DEVICE", default_value_t)]
     device: DeviceChoice,
-    /// Threads on the processor [default: one a core]
+    /// CPU threads [default: one per core]
     #[arg(long, global = true, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_THREADS as u64))]
     threads: Option<usize>,
-    /// Seed of everything random; the same seed gives the same result on the same device with as many threads
+    /// Seed of everything random; the same seed gives the same result on the same device with the same number of
+    /// threads
     #[arg(long, global = true, value_name = "N")]
     seed: Option<u64>,
-    /// Print results and errors, no progress
+    /// Print only results and errors, no progress
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Print more of what is done; twice for still more
+    /// Print more details; twice for still more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 }
 
 impl Cli {
-    /// Does what was asked for.
+    /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let console = Console::new(&self.global);
         set_threads(console.threads)?;
@@ -104,7 +105,8 @@ impl Cli {
     }
 }
 
-/// `asked` threads, else libtorch's default, which is one a core of the machine even where a container may use fewer.
+/// `asked` threads, otherwise libtorch's default, limited to the available cores: libtorch counts all cores of the
+/// machine, even in a container with fewer.
 fn set_threads(asked: Option<usize>) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
     let too_many = std::env::var_os("OMP_NUM_THREADS").is_none() && tch::get_num_threads() as usize > cores;
@@ -114,7 +116,7 @@ fn set_threads(asked: Option<usize>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The exit code for `outcome`, after saying on stderr what went wrong.
+/// Prints the error of `outcome` to stderr and returns its exit code.
 pub fn exit_code(outcome: std::thread::Result<anyhow::Result<()>>) -> ExitCode {
     match outcome {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -126,12 +128,12 @@ pub fn exit_code(outcome: std::thread::Result<anyhow::Result<()>>) -> ExitCode {
             console::say(&describe(&error));
             ExitCode::FAILURE
         }
-        // `report_panics` has said what there is to say.
+        // `report_panics` has already printed the message.
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-/// The error and its causes, a line each; a cause that the line above already quotes is not repeated.
+/// The error and its causes, one per line; a cause already quoted by the line above is not repeated.
 fn describe(error: &anyhow::Error) -> String {
     let mut above = without_trace(&error.to_string()).to_owned();
     let mut text = format!("error: {above}");
@@ -150,7 +152,7 @@ fn without_trace(message: &str) -> &str {
     message[..end].trim_end_matches("\\n").trim_end()
 }
 
-/// Makes a panic, which is a mistake in this program, one plain line; `RUST_BACKTRACE` brings the details back.
+/// Prints a panic, which is an internal error, as one line; `RUST_BACKTRACE` restores the details.
 pub fn report_panics() {
     if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
         return;
@@ -162,7 +164,7 @@ pub fn report_panics() {
         let message = text.map_or("no message", without_trace);
         let place = panic.location().map_or_else(String::new, |place| format!(" at {place}"));
         console::say(&format!(
-            "error: a mistake in tch-spiking itself{place}: {message}. Please report it with the command that you ran."
+            "error: internal error (bug) in tch-spiking{place}: {message}. Please report it with the command that you ran."
         ));
     }));
 }

@@ -1,4 +1,4 @@
-//! `simulate`: pictures of single images being read as spikes.
+//! `simulate`: figures of the classification of single images as spikes.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use super::Console;
 use super::chosen::{EngineArgs, ImageArgs, NetworkArgs};
 use super::train::percent;
 
-/// Draw how single images are read: the output over time and the spikes of every layer
+/// Draw the classification of single images: the output over time and the spikes of every layer
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -26,37 +26,37 @@ Examples:
   tch-spiking simulate --image my-seven.png --invert     black ink on white paper
   tch-spiking simulate --weights runs/1/best.safetensors --out pictures
 
-Each image gives a PNG and an SVG. A raster shows neurons that spike, evenly chosen where there are too many.")]
+Each image gives a PNG and an SVG. A raster shows neurons that spike, an even selection if there are too many.")]
 pub struct SimulateArgs {
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
     images: ImageArgs,
-    /// Numbers of test images, from 0
+    /// Indices of test images, from 0
     #[arg(long, value_name = "I", num_args = 1.., default_values_t = [0], conflicts_with = "image")]
     index: Vec<usize>,
-    /// A PNG of your own, in greys and of any size
+    /// A PNG file, converted to greyscale and resized
     #[arg(long, value_name = "FILE.png")]
     image: Option<PathBuf>,
-    /// Turn the greys of --image around: the networks know white ink on black
+    /// Invert --image: the networks expect white ink on black
     #[arg(long, requires = "image")]
     invert: bool,
-    /// Timesteps [default: as many as the network says, mostly 30]
+    /// Timesteps [default: from the network, usually 30]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=100_000))]
     steps: Option<i64>,
     #[command(flatten)]
     engine: EngineArgs,
-    /// Folder for the pictures
+    /// Folder for the figures
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
 }
 
-/// The most neurons that a raster shows.
+/// The maximum number of neurons in a raster.
 const ROWS: usize = 120;
 
-/// An image to be read.
+/// An image to classify.
 struct Subject {
-    /// What to call it in the title and in the names of the files.
+    /// Its name in the title and in file names.
     title: String,
     stem: String,
     label: Option<usize>,
@@ -85,7 +85,10 @@ pub fn run(args: &SimulateArgs, console: &Console) -> anyhow::Result<()> {
 
 fn own_image(path: &Path, invert: bool, network: &SpikingSequential) -> anyhow::Result<Subject> {
     let &[1, height, width] = network.spec().input.as_slice() else {
-        bail!("this network takes {:?}, not images of one channel: --image cannot be used", network.spec().input)
+        bail!(
+            "--image needs a network with input [1, height, width], but this network has input {:?}",
+            network.spec().input
+        )
     };
     let (height, width) = (usize::try_from(height)?, usize::try_from(width)?);
     let mut pixels = read_grayscale(path, width, height)?;
@@ -93,7 +96,7 @@ fn own_image(path: &Path, invert: bool, network: &SpikingSequential) -> anyhow::
         pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
     }
     let name = path.file_stem().map_or("image".into(), |name| name.to_string_lossy());
-    // Not the image's own name: the picture must not take its place.
+    // Differs from the image's name, so that the figure does not overwrite it.
     let stem = format!("spikes-{name}");
     let title = path.file_name().map_or(stem.clone(), |name| name.to_string_lossy().into_owned());
     let image = Images { pixels, labels: vec![0], channels: 1, height, width };
@@ -112,7 +115,7 @@ fn test_images(test: &Images, indices: &[usize]) -> anyhow::Result<Vec<Subject>>
     indices.iter().map(subject).collect()
 }
 
-/// Class names for images of no data set.
+/// Class names for images that belong to no data set.
 fn digits(network: &SpikingSequential) -> Vec<String> {
     (0..network.output_shape().first().copied().unwrap_or(0)).map(|class| class.to_string()).collect()
 }
@@ -158,7 +161,7 @@ fn draw(
     let prediction = figure.prediction();
     let margin = softmax(figure.output.last().map_or(&[], Vec::as_slice));
     console.print(&format!(
-        "{}: read as {}{} ({} of the softmax)   {}",
+        "{}: predicted {}{} ({} of the softmax)   {}",
         subject.title,
         prediction.map_or("nothing".to_string(), name),
         subject.label.map_or(String::new(), |label| format!(", is {}", name(label))),
@@ -176,12 +179,12 @@ fn draw(
     }))
 }
 
-/// The spikes of one image in a layer, from its output over time `[T, 1, S]`.
+/// Extracts the spikes of one image in a layer from its output over time `[T, 1, S]`.
 fn raster(name: &str, output: &Tensor, duration: f64) -> anyhow::Result<RasterLayer> {
     let spiking = output.flatten(1, -1).gt(0.0); // [T, neurons]
     let neurons = spiking.size()[1];
     let active = Vec::<i64>::try_from(spiking.any_dim(0, false).nonzero().flatten(0, -1))?;
-    // Evenly over those that spike: in the order of the layer, so that its structure shows.
+    // An even selection of those that spike, in the order of the layer, so that its structure is visible.
     let shown: Vec<i64> = match active.len() {
         count if count <= ROWS => active,
         count => (0..ROWS).map(|row| active[row * count / ROWS]).collect(),

@@ -1,4 +1,4 @@
-//! `train`: an experiment from its configuration to a run folder.
+//! `train`: runs an experiment and writes a run folder.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,55 +19,56 @@ use super::chosen::load_as;
 use super::train_watcher::Watcher;
 use super::{Console, Interrupted, interrupt_flag};
 
-/// Train a network as rates; see after every epoch how it does as spikes
+/// Train a network as rates; evaluate it as spikes after every epoch
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without options: the reference network (three convolutions with LIF neurons) on MNIST, 10 epochs.
-Ctrl-C finishes the step, saves a checkpoint and says how to go on.
+Ctrl-C finishes the step, saves a checkpoint and prints the command that resumes the run.
 
 Examples:
   tch-spiking train
   tch-spiking train --dataset digits --epochs 2 --out runs/first
   tch-spiking train --set data.train_images=2000 --set training.learning_rate=0.002
   tch-spiking train --config my-experiment.toml --seed 1
-  tch-spiking train --resume runs/first --epochs 5     5 epochs in all
-  tch-spiking train --weights runs/first/best.safetensors --dataset fashion     go on from weights, a run of its own
+  tch-spiking train --resume runs/first --epochs 5     5 epochs in total
+  tch-spiking train --weights runs/first/best.safetensors --dataset fashion     start a new run from weights
 
-A run folder holds config.toml (every key there is: copy it to make an experiment of your own), metrics.jsonl,
-last.safetensors (the checkpoint), best.safetensors, learning_curve.png, and when all is done weights.safetensors
+A run folder holds config.toml (every key; copy it to start your own experiment), metrics.jsonl,
+last.safetensors (the checkpoint), best.safetensors, learning_curve.png, and at the end weights.safetensors
 and summary.json.")]
 pub struct TrainArgs {
     /// Experiment file; keys that it does not set keep their defaults
     #[arg(long, value_name = "FILE.toml", conflicts_with = "resume")]
     config: Option<PathBuf>,
-    /// Start from these weights, of any format, instead of random ones; the network is the file's own or that of --config
+    /// Start from these weights, of any format, instead of random ones; the network is the file's own or that of
+    /// --config
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     weights: Option<PathBuf>,
-    /// Which tensor of the file is which parameter, where names, order and shapes do not tell
+    /// Mapping from tensors of the file to parameters, if names, order and shapes do not match
     #[arg(long, value_name = "FILE.toml", requires = "weights", requires = "config")]
     map: Option<PathBuf>,
-    /// Which images (data.dataset)
+    /// Data set (data.dataset)
     #[arg(long, value_enum, conflicts_with = "resume")]
     dataset: Option<DatasetName>,
-    /// Look for the data in this folder first (data.path)
+    /// Search this folder first for the data (data.path)
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Passes over the training images, in all (training.epochs)
+    /// Total number of epochs (training.epochs)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     epochs: Option<u64>,
-    /// The numbers that convolutions and linear layers compute with (training.precision)
+    /// Number format of convolutions and linear layers (training.precision)
     #[arg(long, value_enum, conflicts_with = "resume")]
     precision: Option<Precision>,
-    /// Show first where the time of a training step goes, layer by layer
+    /// First measure the time of a training step, layer by layer
     #[arg(long)]
     profile: bool,
-    /// Set any key of the experiment, such as training.learning_rate=0.002; may be given several times
+    /// Set any key of the experiment, such as training.learning_rate=0.002; [repeatable]
     #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "resume")]
     assignments: Vec<String>,
-    /// Folder of the run, made new [default: the next free number in runs/]
+    /// Folder of the new run [default: the next free number in runs/]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
-    /// Go on with the run in this folder
+    /// Resume the run in this folder
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
 }
@@ -107,7 +108,7 @@ fn start(args: &TrainArgs, console: &Console, device: Device) -> anyhow::Result<
     };
     if let Some(own) = &own {
         experiment.network = own.network.spec().clone();
-        // Gains may be drawn from it, and the weights belong to them.
+        // Gains may be drawn from the seed, and the weights depend on them.
         experiment.seed = own.provenance.seed;
         let dataset = own.provenance.dataset.as_deref();
         experiment.data.dataset = dataset.and_then(|name| DatasetName::from_str(name, true).ok()).unwrap_or_default();
@@ -136,14 +137,17 @@ fn resume(args: &TrainArgs, path: &Path, console: &Console, device: Device) -> a
     let folder = RunFolder::open(path)?;
     let mut experiment = folder.experiment()?;
     if let Some(seed) = console.seed.filter(|seed| *seed != experiment.seed) {
-        anyhow::bail!("this run has the seed {}: it cannot go on with --seed {seed}", experiment.seed);
+        anyhow::bail!(
+            "this run has the seed {}: it cannot be resumed with --seed {seed}; omit --seed",
+            experiment.seed
+        );
     }
     experiment.data.path = args.data.clone().or(experiment.data.path);
     experiment.training.epochs = args.epochs.unwrap_or(experiment.training.epochs);
     let mut run = load(experiment, device, console)?;
     folder.resume(&mut run)?;
     folder.write_config(run.experiment())?;
-    // A kill may have come between the checkpoint and what is made from it.
+    // The process may have been killed between the checkpoint and the files derived from it.
     folder.save_history(run.trainer())?;
     Ok((folder, run))
 }
@@ -171,7 +175,7 @@ fn introduce(run: &Run, folder: &RunFolder, console: &Console) {
     console.note(&format!("run       {}", folder.path().display()));
     let position = trainer.position();
     if *position != Default::default() {
-        console.note(&format!("goes on   after epoch {}, step {}", position.epoch, position.step));
+        console.note(&format!("resumed   after epoch {}, step {}", position.epoch, position.step));
     }
 }
 
@@ -216,7 +220,7 @@ fn finish(
     console.emit(&result)
 }
 
-/// How many steps `--profile` measures.
+/// The number of steps that `--profile` measures.
 const PROFILED_STEPS: usize = 20;
 
 /// A table of milliseconds.
@@ -238,14 +242,14 @@ fn describe_profile(profile: &Profile) -> String {
     lines.push(row("optimizer", [None, None, Some(profile.optimizer)]));
     lines.push(row("sum", [None, None, Some(profile.sum)]));
     lines.push(format!("convolutions and linear layers: {} of the sum", percent(profile.affine_share)));
-    lines.push(format!("a whole step, nothing measured inside: {:.2} ms", profile.step));
+    lines.push(format!("a whole step, without measurements inside: {:.2} ms", profile.step));
     lines.join("\n")
 }
 
 fn interrupted(run: &Run, folder: &RunFolder) -> anyhow::Result<()> {
     let position = run.trainer().position();
     Err(anyhow::Error::new(Interrupted).context(format!(
-        "interrupted after epoch {}, step {}; all is saved. To go on: {}",
+        "interrupted after epoch {}, step {}; checkpoint saved. To resume: {}",
         position.epoch,
         position.step,
         resume_command(folder)
@@ -254,7 +258,7 @@ fn interrupted(run: &Run, folder: &RunFolder) -> anyhow::Result<()> {
 
 fn whats_left(folder: &RunFolder) -> String {
     match folder.last().is_file() {
-        true => format!("training stopped; the newest checkpoint is whole: {}", folder.last().display()),
+        true => format!("training stopped; the latest checkpoint is intact: {}", folder.last().display()),
         false => "training stopped before the first checkpoint".to_string(),
     }
 }

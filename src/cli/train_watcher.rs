@@ -1,4 +1,4 @@
-//! What a training shows while it runs.
+//! Progress output of training.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use tch_spiking::train::{EpochMetrics, Observer, Progress, Trainer};
 use super::Console;
 use super::train::percent;
 
-/// Shows how the training goes, and saves after every epoch.
+/// Shows the progress of training, and saves after every epoch.
 pub struct Watcher<'a> {
     console: &'a Console,
     folder: &'a RunFolder,
@@ -18,11 +18,11 @@ pub struct Watcher<'a> {
     started: Option<(Instant, u64)>,
 }
 
-/// How often a line is written where no bar can be shown.
+/// The interval between lines if no progress bar can be shown.
 const BETWEEN_LINES: Duration = Duration::from_secs(20);
 
 impl<'a> Watcher<'a> {
-    /// Watches for `console`, saving into `folder`.
+    /// An observer that prints to `console` and saves to `folder`.
     pub fn new(console: &'a Console, folder: &'a RunFolder) -> Self {
         let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len}  {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -30,7 +30,7 @@ impl<'a> Watcher<'a> {
         Self { console, folder, bar, said: Instant::now(), started: None }
     }
 
-    /// How long the remaining steps of all epochs will take, at the pace so far.
+    /// The estimated time for the remaining steps of all epochs.
     fn time_left(&mut self, progress: &Progress) -> HumanDuration {
         let done = (progress.epoch - 1) * progress.steps + progress.step;
         let &mut (since, first) = self.started.get_or_insert((Instant::now(), done));

@@ -1,4 +1,4 @@
-//! Firing rate scales from images: so high that spikes come often enough, and no higher.
+//! Calibration of firing rate scales from images.
 
 use serde::Serialize;
 use tch::{Kind, Tensor};
@@ -10,12 +10,12 @@ use crate::network::{Parameters, SpikingSequential};
 use crate::neuron::Neuron;
 use crate::operation;
 
-/// How fast neurons are to fire.
+/// The target firing rate of a calibration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CalibrationTarget {
-    /// Which of a layer's rates, over neurons and images, in order: 0 to 100, 100 for the highest.
+    /// The percentile of a layer's rates over neurons and images: 0 to 100, 100 for the highest.
     pub percentile: f64,
-    /// What it is to be (Hz).
+    /// The target rate at this percentile (Hz).
     pub rate: f64,
 }
 
@@ -26,20 +26,20 @@ impl Default for CalibrationTarget {
     }
 }
 
-/// The scale chosen for a layer of neurons.
+/// The calibrated scale of a layer of neurons.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Calibration {
     /// The layer's name.
     pub layer: String,
-    /// The percentile of its rates without a scale (Hz).
+    /// The percentile of its unscaled rates (Hz).
     pub unscaled_rate: f64,
     /// The scale; 1 for a layer that is silent at that percentile.
     pub scale: f64,
-    /// The percentile of its rates with it (Hz).
+    /// The percentile of its scaled rates (Hz).
     pub rate: f64,
 }
 
-/// The scales of all layers of neurons of `network`, which has none yet.
+/// Computes the scales of all layers of neurons of the unscaled `network`.
 pub(super) fn calibrate(
     network: &SpikingSequential,
     images: &Tensor,
@@ -59,7 +59,7 @@ pub(super) fn calibrate(
     Ok(calibrator.chosen)
 }
 
-/// Chooses the scale of each layer from its currents in a pass, and passes on what the scaled neurons would.
+/// Chooses the scale of each layer from its currents in a pass, and outputs the rates of the scaled neurons.
 #[derive(Debug)]
 struct Calibrator {
     target: CalibrationTarget,
@@ -73,7 +73,7 @@ impl Observer for Calibrator {
         let (name, model, input) = (visit.layer.name(), &neurons.model, visit.inputs[0].tensor());
         let current = input.f_mul(&neurons.gain_like(input)?)?.f_add(&neurons.resting_current()?)?;
         if current.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
-            return Err(fail(format!("the currents into {name} are not all finite numbers")));
+            return Err(fail(format!("the input currents of {name} are not all finite")));
         }
         let highest = percentile(&current, self.target.percentile)?;
         let most = model.require_rate()?.max_rate();
@@ -84,7 +84,7 @@ impl Observer for Calibrator {
         let scale = scale_for(model, highest, self.target.rate).unwrap_or(1.0);
         let (unscaled_rate, rate) = (hertz(model, highest), hertz(model, scale * highest));
         self.chosen.push(Calibration { layer: name.to_string(), unscaled_rate, scale, rate });
-        // What the next layer sees: for neurons whose rate is not proportional to the current another function.
+        // The input of the next layer; it changes for neurons whose rate is not proportional to the current.
         let shape = current.get(0);
         let scaled = model.with_amplitude(model.amplitude() / scale)?;
         let output = operation::rate(&scaled, &current, &shape.f_full_like(scale)?, &shape.f_zeros_like()?)?;
@@ -93,12 +93,12 @@ impl Observer for Calibrator {
     }
 }
 
-/// The firing rate at a constant current (Hz); 0 for a model that has no rate.
+/// The firing rate at a constant current (Hz); 0 for a model without a rate.
 fn hertz(model: &Neuron, current: f64) -> f64 {
     model.rate().map_or(0.0, |rate| rate.at(current).value / model.amplitude())
 }
 
-/// The factor of `current` at which the neuron fires at `target` Hz; none if it never does.
+/// The factor of `current` at which the neuron fires at `target` Hz; `None` if it never does.
 fn scale_for(model: &Neuron, current: f64, target: f64) -> Option<f64> {
     // Rates rise with the current, so the logarithm of the factor can be bisected.
     const WIDEST: f64 = 60.0;

@@ -1,4 +1,4 @@
-//! What is to be done, and what came of it.
+//! The converter and its result.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::error::Result;
 use crate::formats::weights::load_into;
 use crate::network::{Layer, LayerSpec, NetworkSpec, SpikingSequential};
 
-/// Turns a trained network of analog activations into one of neurons, which runs as rates and as spikes.
+/// Converts a trained analog network to a spiking network, which runs as rates and as spikes.
 ///
-/// ReLUs become neurons, batch normalisation is folded into the weights before it, dropout goes. With its default, spiking
-/// rectified-linear neurons, the new network's rates are those of the old one; its spikes come close to them the more of
-/// them there are: raise them with [`scale_firing_rates`](Self::scale_firing_rates) or
+/// ReLUs become neurons, batch normalisation is folded into the preceding weights, dropout is removed. By default, with
+/// spiking rectified-linear neurons, the rates equal the outputs of the source. The more spikes there are, the closer
+/// they approximate the rates: raise them with [`scale_firing_rates`](Self::scale_firing_rates) or
 /// [`calibrate`](Self::calibrate), or smooth them with [`synapse`](Self::synapse).
 ///
 /// ```
@@ -44,67 +44,69 @@ pub struct Converter {
     pub(super) max_to_avg_pool: bool,
 }
 
-/// A converted network.
+/// The result of a conversion.
 #[derive(Debug)]
 pub struct Converted {
-    /// The network: of the kind, on the device and of the seed of its source.
+    /// The network, with the kind, device and seed of its source.
     pub network: SpikingSequential,
-    /// The store of its parameters.
+    /// The variable store of its parameters.
     pub vs: VarStore,
-    /// What was done, layer by layer.
+    /// The changes, layer by layer.
     pub changes: Vec<Change>,
 }
 
-/// What was done to a layer.
+/// The change of a layer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Change {
     /// The layer's name.
     pub layer: String,
-    /// The type that it had.
+    /// Its original type.
     pub kind: String,
-    /// What became of it.
+    /// A description of the change.
     pub action: String,
 }
 
 impl Converter {
-    /// Every ReLU to spiking rectified-linear neurons, and nothing else.
+    /// A converter that replaces every ReLU by spiking rectified-linear neurons.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Other neurons for a layer, or for all of a type. One for a layer goes before one for its type, a later one before an
-    /// earlier one.
+    /// Sets the neurons for a layer, or for all layers of a type. A swap for a layer takes precedence over one for its
+    /// type, a later one over an earlier one.
     pub fn swap(mut self, swap: Swap) -> Self {
         self.swaps.push(swap);
         self
     }
 
-    /// All neurons spike `scale` times as often and each spike counts for so much less
-    /// ([`NeuronSpec::firing_rate_scale`](crate::network::NeuronSpec::firing_rate_scale)): exact for rectified-linear ones.
+    /// Multiplies all firing rates by `scale` and divides the spike amplitudes by it
+    /// ([`NeuronSpec::firing_rate_scale`](crate::network::NeuronSpec::firing_rate_scale)): exact for rectified-linear
+    /// ones.
     pub fn scale_firing_rates(self, scale: f64) -> Self {
         Self { scale: Some(scale), ..self }
     }
 
-    /// The same for one layer of neurons: `layer` is its name, or that of a layer whose weights drive it.
+    /// Sets the firing rate scale of one layer of neurons: `layer` is its name, or that of a layer whose weights drive
+    /// it.
     pub fn scale_layer(mut self, layer: impl Into<String>, scale: f64) -> Self {
         self.layer_scales.push((layer.into(), scale));
         self
     }
 
-    /// A lowpass filter of time constant `tau` (s) behind every layer of neurons that has no filter yet.
+    /// Adds a lowpass filter of time constant `tau` (s) after every layer of neurons without a filter.
     pub fn synapse(self, tau: f64) -> Self {
         Self { synapse: Some(tau), ..self }
     }
 
-    /// Means in the place of maxima over windows. (The maximum of spikes is not that of their rates.)
+    /// Replaces max pooling by average pooling. (The maximum of spikes is not the maximum of their rates.)
     pub fn max_to_avg_pool(self) -> Self {
         Self { max_to_avg_pool: true, ..self }
     }
 
-    /// The converted network; the source stays as it is.
+    /// Converts `source`, which is not changed.
     ///
     /// # Errors
-    /// Naming the layer that cannot be converted and what to use instead; or if a swap or scale is for something that
+    /// If a layer cannot be converted (the error names it and an alternative), or a swap or scale is for something that
     /// the network does not have.
     pub fn convert(&self, source: &SpikingSequential) -> Result<Converted> {
         let _without_gradient = tch::no_grad_guard();
@@ -117,7 +119,7 @@ impl Converter {
             };
             pieces.iter().enumerate().map(layer).collect()
         };
-        // Only names that the layers would not have anyway are written down.
+        // Only names that differ from the default ones are stored.
         let usual = NetworkSpec { layers: layers(false), ..source.spec().clone() }.layer_names();
         let mut spec = NetworkSpec { layers: layers(true), ..source.spec().clone() };
         for (layer, usual) in spec.layers.iter_mut().zip(usual) {
@@ -135,11 +137,11 @@ impl Converter {
         Ok(Converted { network, vs, changes })
     }
 
-    /// The same with a scale of its own for every layer of neurons, such that the given percentile of its firing rates for
-    /// `images` (`[B, input]`) is the target.
+    /// Converts `source` with a calibrated scale for every layer of neurons, such that the given percentile of its
+    /// firing rates for `images` (`[B, input]`) is the target.
     ///
     /// # Errors
-    /// As for [`convert`](Self::convert), and if the target is not valid or beyond what the neurons can fire.
+    /// As for [`convert`](Self::convert), and if the target is not valid or exceeds the maximum rate of the neurons.
     pub fn calibrate(
         &self,
         source: &SpikingSequential,
@@ -160,22 +162,22 @@ impl Converter {
         named.or_else(typed).cloned().or_else(usual)
     }
 
-    /// The scale for the neurons of this name, driven by the layers called `weights`.
+    /// The scale for the neurons of this name, driven by the layers named `weights`.
     pub(super) fn scale_for(&self, layer: &str, weights: &[String]) -> Option<f64> {
         let own = self.layer_scales.iter().rfind(|(name, _)| name == layer);
         let scale = own.or_else(|| self.layer_scales.iter().rfind(|(name, _)| weights.contains(name)));
         scale.map(|&(_, scale)| scale).or(self.scale)
     }
 
-    /// Checks that swaps and scales are for something that there is.
+    /// Checks that swaps and scales refer to existing layers.
     pub(super) fn check_names(&self, source: &SpikingSequential) -> Result<(), ConvertError> {
         let activations: Vec<&Layer> =
             source.layers().iter().filter(|layer| Role::of(layer) == Role::Activation).collect();
         let listed = || match activations.is_empty() {
-            true => "there are no activations and no neurons in this network".to_string(),
+            true => "this network has no activations and no neurons".to_string(),
             false => {
                 let names = activations.iter().map(|layer| format!("{} ({})", layer.name(), layer.kind().type_name()));
-                format!("no such activation or neurons; there are {}", names.collect::<Vec<_>>().join(", "))
+                format!("no such activation or neurons; this network has {}", names.collect::<Vec<_>>().join(", "))
             }
         };
         let unused = |what, name: &str| ConvertError::Unused { what, name: name.to_string(), cause: listed() };

@@ -1,41 +1,41 @@
-//! Why a network cannot be converted.
+//! Errors of conversion.
 
-/// A network cannot be converted as asked.
+/// A network cannot be converted as requested.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConvertError {
-    /// A layer that spikes cannot do the work of.
+    /// A layer has no spiking equivalent.
     #[error("cannot convert layer {layer} ({kind}): {cause}")]
     Layer {
         /// The layer's name.
         layer: String,
         /// Its type.
         kind: String,
-        /// Why, and what to use instead.
+        /// The reason, and an alternative.
         cause: String,
     },
-    /// A swap that cannot be understood.
+    /// A swap could not be parsed.
     #[error("swap {text:?}: {cause}")]
     Swap {
-        /// As given.
+        /// The text of the swap.
         text: String,
-        /// What is wrong with it, and what is expected.
+        /// The problem, and the expected form.
         cause: String,
     },
-    /// A swap or scale for something that the network does not have.
+    /// A swap or scale refers to something that the network does not have.
     #[error("{what} of {name}: {cause}")]
     Unused {
         /// `swap` or `firing rate scale`.
         what: &'static str,
-        /// What was named.
+        /// The name that was given.
         name: String,
-        /// What there is.
+        /// The existing names.
         cause: String,
     },
-    /// Nothing that could become neurons.
-    #[error("there is nothing to convert: the network has no activations such as relu, and no neurons; it has {0}")]
+    /// The network has nothing to convert.
+    #[error("nothing to convert: expected activations such as relu, or neurons; the network has only {0}")]
     NoActivations(String),
-    /// Scales cannot be chosen from images.
+    /// The calibration failed.
     #[error("calibration: {0}")]
     Calibration(String),
 }

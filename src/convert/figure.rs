@@ -1,10 +1,10 @@
-//! The picture of a [`ConversionReport`].
+//! The figure of a [`ConversionReport`].
 
 use super::ConversionReport;
 use crate::report::{Chart, Series, Svg, chart};
 
 impl ConversionReport {
-    /// The accuracy over time, against that of the rates and of the source.
+    /// Draws the accuracy over time, compared with the accuracy as rates and of the source.
     pub fn figure(&self, title: impl Into<String>) -> Svg {
         let last = self.accuracy_by_step.len() as f64;
         let spikes = (1..).map(f64::from).zip(self.accuracy_by_step.iter().map(|accuracy| 100.0 * accuracy));

@@ -1,4 +1,4 @@
-//! Batch normalisation into the weights before it: afterwards it is a factor and a shift of each channel.
+//! Folding of batch normalisation into the preceding weights: after training it is a scale and a shift of each channel.
 
 use tch::{Kind, TchError, Tensor};
 

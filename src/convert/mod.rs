@@ -1,14 +1,14 @@
-//! From a trained analog network, such as one that comes from PyTorch, to one that spikes.
+//! Conversion of a trained analog network, such as one from PyTorch, to a spiking network.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `converter.rs` | what is to be done ([`Converter`]) and what came of it ([`Converted`]) |
-//! | `swap.rs` | which neurons take the place of an activation ([`Swap`]) |
-//! | `rewrite.rs`, `fold.rs` | layer by layer to the new network; batch normalisation into the weights before it |
-//! | `wiring.rs` | which layers feed which |
+//! | `converter.rs` | the converter ([`Converter`]) and its result ([`Converted`]) |
+//! | `swap.rs` | the neurons that replace an activation ([`Swap`]) |
+//! | `rewrite.rs`, `fold.rs` | the layers of the new network; folding of batch normalisation |
+//! | `wiring.rs` | the connections between layers |
 //! | `calibrate.rs` | firing rate scales from training images |
-//! | `report.rs`, `verdict.rs` | how good it is over time, and what limits it ([`ConversionReport`]) |
-//! | `figure.rs` | the picture of it |
+//! | `report.rs`, `verdict.rs` | the accuracy over time, and what limits it ([`ConversionReport`]) |
+//! | `figure.rs` | the figure of a report |
 
 mod calibrate;
 mod converter;

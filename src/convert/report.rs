@@ -1,4 +1,4 @@
-//! How good a converted network is over time.
+//! The accuracy of a converted network over time.
 
 use serde::Serialize;
 use tch::{Kind, Tensor};
@@ -9,16 +9,16 @@ use crate::error::Result;
 use crate::evaluate::{Labelled, LayerActivity, SpikingOptions, rate_accuracy, spiking_with};
 use crate::network::{LayerKind, SpikingSequential};
 
-/// How to measure.
+/// Options of a report.
 #[derive(Clone, Copy, Debug)]
 pub struct ReportOptions {
-    /// Timesteps for which the accuracy is told.
+    /// The number of timesteps to report.
     pub steps: i64,
-    /// See [`Simulation::memory`].
+    /// The memory budget (bytes), see [`Simulation::memory`].
     pub memory: usize,
-    /// What computes the spikes.
+    /// The engine that computes the spikes.
     pub engine: Engine,
-    /// From how many images rates and spikes are compared neuron by neuron.
+    /// The number of images for the comparison of rates and spikes per neuron.
     pub correlation_images: i64,
 }
 
@@ -29,14 +29,14 @@ impl Default for ReportOptions {
     }
 }
 
-/// A converted network against its source, and its spikes against its rates.
+/// A comparison of a converted network with its source, and of its spikes with its rates.
 #[derive(Clone, Debug, Serialize)]
 pub struct ConversionReport {
-    /// From how many images.
+    /// The number of images.
     pub images: i64,
     /// The largest difference between an output of the source and of the converted network as rates.
     pub largest_difference: f64,
-    /// The largest output of the source, to compare with.
+    /// The largest output of the source, for comparison.
     pub largest_output: f64,
     /// The source's accuracy.
     pub source_accuracy: f64,
@@ -44,36 +44,36 @@ pub struct ConversionReport {
     pub rate_accuracy: f64,
     /// Its accuracy as spikes after each timestep.
     pub accuracy_by_step: Vec<f64>,
-    /// How many timesteps an inference with it takes by default.
+    /// The default number of timesteps of an inference.
     pub steps: i64,
     /// The length of a timestep (s).
     pub dt: f64,
-    /// What its neurons do.
+    /// The activity of each layer of neurons.
     pub layers: Vec<LayerReport>,
-    /// What limits the accuracy, and what to do about it.
+    /// What limits the accuracy, and how to improve it, in one sentence.
     pub verdict: String,
 }
 
-/// What a layer of neurons does.
+/// The activity of a layer of neurons, and its deviation from the rates.
 #[derive(Clone, Debug, Serialize)]
 pub struct LayerReport {
-    /// Rates and the like.
+    /// Firing rates and fractions of silent and saturated neurons.
     #[serde(flatten)]
     pub activity: LayerActivity,
-    /// Spikes of a neuron in the default number of timesteps, on average.
+    /// The mean number of spikes per neuron in the default number of timesteps.
     pub spikes_seen: f64,
-    /// The correlation of the rates counted from spikes with the rates themselves, over neurons and images; none where one
-    /// of them does not vary.
+    /// The correlation of the rates counted from spikes with the rates themselves, over neurons and images; none where
+    /// one of them does not vary.
     pub correlation: Option<f64>,
-    /// The highest rate that its model has (Hz); none without a bound.
+    /// The maximum rate of its model (Hz); `None` if unbounded.
     pub most: Option<f64>,
 }
 
 impl ConversionReport {
-    /// Compares `converted` with its `source` on `data`. `progress` is told how many images are done.
+    /// Compares `converted` with its `source` on `data`. `progress` receives the number of completed images.
     ///
     /// # Errors
-    /// If the images are not what the networks take, or `options.steps` is below 1.
+    /// If the images do not match the networks, or `options.steps` is below 1.
     pub fn new(
         source: &SpikingSequential,
         converted: &SpikingSequential,
@@ -115,7 +115,7 @@ impl ConversionReport {
         Ok(report)
     }
 
-    /// The accuracy as spikes after `step` timesteps, as far as there are.
+    /// The accuracy as spikes after `step` timesteps, or after the last one if there are fewer.
     pub fn accuracy_at(&self, step: i64) -> f64 {
         let index = usize::try_from(step - 1).unwrap_or(0).min(self.accuracy_by_step.len().saturating_sub(1));
         self.accuracy_by_step.get(index).copied().unwrap_or(f64::NAN)
@@ -139,7 +139,7 @@ fn largest_difference(
     Ok((difference, output))
 }
 
-/// For every layer of neurons the correlation of counted with computed rates.
+/// The correlation of counted with computed rates, for every layer of neurons.
 fn correlations(network: &SpikingSequential, data: &Labelled, options: ReportOptions) -> Result<Vec<Option<f64>>> {
     let images = data.images.f_to_kind(network.kind())?;
     let probes: Vec<Probe> = network
@@ -173,7 +173,7 @@ impl Observer for Correlations {
     }
 }
 
-/// Pearson's; none where there is no variance.
+/// The Pearson correlation; `None` without variance.
 fn correlation(a: &Tensor, b: &Tensor) -> Result<Option<f64>> {
     let centred = |tensor: &Tensor| -> Result<Tensor> {
         let tensor = tensor.f_to_kind(Kind::Double)?;

@@ -1,4 +1,4 @@
-//! Layer by layer to the layers of the new network.
+//! The conversion, layer by layer.
 
 use tch::Tensor;
 
@@ -13,14 +13,14 @@ use crate::network::{BatchNorm, EdgeSpec, Layer, LayerKind, NeuronSpec, Paramete
 pub(super) struct Piece {
     pub name: String,
     pub kind: LayerKind,
-    /// Its parameters, in any floating-point kind; those that are missing are as the specification says.
+    /// Its parameters, in any floating-point kind; missing ones are initialised by the specification.
     pub tensors: Vec<(String, Tensor)>,
     /// The pieces that it takes its input from, `None` for the image.
     inputs: Vec<Option<usize>>,
 }
 
 impl Piece {
-    /// What the piece at `index` reads, as a specification writes it; nothing for just the piece before.
+    /// The `from` entry of the piece at `index`; empty if it reads the piece before it.
     pub(super) fn from(pieces: &[Self], index: usize) -> Vec<EdgeSpec> {
         let inputs = &pieces[index].inputs;
         let name =
@@ -29,21 +29,21 @@ impl Piece {
     }
 }
 
-/// What the conversion knows of the output of one of the old layers; by default that of the image.
+/// The properties of the output of an old layer; the default describes the image.
 #[derive(Clone, Default)]
 struct Signal {
     /// The piece that it comes from, `None` for the image.
     piece: Option<usize>,
     /// The layers whose weights drive it.
     weights: Vec<String>,
-    /// Whether there are neurons behind those weights.
+    /// Whether there are neurons after those weights.
     fired: bool,
-    /// Whether there are spikes, not filtered, in it.
+    /// Whether it contains unfiltered spikes.
     spikes: bool,
 }
 
 impl Signal {
-    /// That of several together, or of one.
+    /// Combines the properties of several outputs.
     fn of(inputs: &[Self]) -> Self {
         // Weights behind the neurons of another input count more.
         let fired = inputs.iter().all(|input| input.fired);
@@ -58,7 +58,7 @@ impl Signal {
     }
 }
 
-/// The layers of the new network, and what was done to the old ones.
+/// The layers of the new network, and the changes of the old ones.
 pub(super) struct Rewrite<'a> {
     converter: &'a Converter,
     source: &'a SpikingSequential,
@@ -93,13 +93,13 @@ impl<'a> Rewrite<'a> {
         Ok(rewrite)
     }
 
-    /// Adds what becomes of a layer; what is known of its output.
+    /// Adds the conversion of a layer; returns the properties of its output.
     fn add(&mut self, index: usize, layer: &Layer) -> Result<Signal> {
         let inputs: Vec<Signal> = self.inputs(index);
         let signal = Signal::of(&inputs);
         match layer.kind() {
             LayerKind::Dropout(_) => {
-                self.change(layer, "removed: it does nothing after training");
+                self.change(layer, "removed: it has no effect after training");
                 Ok(signal)
             }
             LayerKind::BatchNorm(norm) => {
@@ -114,8 +114,8 @@ impl<'a> Rewrite<'a> {
             }
             LayerKind::MaxPool(_) if signal.spikes => Err(failure(
                 layer,
-                "the maximum of single spikes is not that of their rates; filter the spikes before it \
-                 (--synapse 0.01) or take the mean instead (--max-to-avg-pool)",
+                "the maximum of spikes is not the maximum of their rates; filter the spikes before it \
+                 (--synapse 0.01) or use average pooling (--max-to-avg-pool)",
             )
             .into()),
             kind @ (LayerKind::Conv2d(_) | LayerKind::Linear(_)) => {
@@ -151,14 +151,14 @@ impl<'a> Rewrite<'a> {
         let (Some(into), Parameters::Normalization(tensors)) = (into, &layer.parameters) else {
             return Err(failure(
                 layer,
-                "there is no convolution or linear layer right before it that it could be folded into; put it \
-                 behind one, before the activation",
+                "expected a convolution or linear layer directly before it that it can be folded into; place it \
+                 after one, before the activation",
             )
             .into());
         };
         if let Some(other) = other {
             let cause = format!(
-                "it cannot be folded into {}, whose output goes into {other} too; give each a layer of its own",
+                "it cannot be folded into {}, whose output is also an input of {other}; use a separate layer for each",
                 into.name
             );
             return Err(failure(layer, &cause).into());
@@ -185,7 +185,7 @@ impl<'a> Rewrite<'a> {
             _ => {
                 return Err(failure(
                     layer,
-                    "neurons cannot pass on what is below 0; train with relu instead, or leave out what is below 0 with \
+                    "neurons cannot represent values below 0; train with relu instead, or drop values below 0 with \
                      --swap leaky_relu=spiking-relu",
                 )
                 .into());
@@ -196,10 +196,10 @@ impl<'a> Rewrite<'a> {
         }
         if index != self.pieces.len() && neurons.constant_gain_bias().map_err(|cause| failure(layer, &cause))?.is_none()
         {
-            // Drawn from a stream that belongs to the layer's place.
+            // Drawn from a random stream that depends on the layer's position.
             return Err(failure(
                 layer,
-                "its gains are drawn at random for its place among the layers, which the conversion changes; give it \
+                "its gains are drawn at random depending on its position, which the conversion changes; use \
                  the same gain for all neurons",
             )
             .into());
@@ -218,7 +218,7 @@ impl<'a> Rewrite<'a> {
         }
     }
 
-    /// Whether a filter comes behind the neurons at `index` before the next weights or neurons, wherever their spikes go.
+    /// Whether, on every path, a filter follows the neurons at `index` before the next weights or neurons.
     fn filtered_later(&self, index: usize) -> bool {
         let filtered = |consumer: usize| match Role::of(&self.source.layers()[consumer]) {
             Role::Filter => Some(true),
@@ -248,7 +248,7 @@ impl<'a> Rewrite<'a> {
         }
     }
 
-    /// Takes the layer over as `kind`, with its parameters as far as that has them; its piece.
+    /// Adds the layer as `kind`, with the parameters that this kind has; returns its piece.
     fn keep(&mut self, layer: &Layer, kind: LayerKind, inputs: &[Signal]) -> Option<usize> {
         let tensors =
             layer.named_parameters().into_iter().map(|(name, tensor)| (name.to_string(), tensor.detach())).collect();

@@ -36,7 +36,7 @@ fn normalisation_is_not_folded_into_what_others_take_too() {
     assert_eq!(rewrite([2, 3]).unwrap(), [entry("conv1", &[]), entry("relu1", &[]), entry("relu2", &[])]);
     for (inputs, other) in [([0, 2], "relu1"), ([2, 1], "relu2")] {
         let error = rewrite(inputs).unwrap_err().to_string();
-        let expected = format!("cannot be folded into conv1, whose output goes into {other} too");
+        let expected = format!("cannot be folded into conv1, whose output is also an input of {other}");
         assert!(error.contains(&expected), "{error}");
     }
 }
@@ -85,7 +85,7 @@ fn neurons_behind_a_skip_connection() {
         Rewrite::along(Wiring::with_inputs(wiring), &Converter::new(), &source).map(|_| ())
     };
     assert!(along(&[2]).is_ok());
-    assert!(along(&[2, 1]).unwrap_err().to_string().contains("maximum of single spikes"));
+    assert!(along(&[2, 1]).unwrap_err().to_string().contains("maximum of spikes is not"));
 }
 
 #[test]

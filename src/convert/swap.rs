@@ -1,4 +1,4 @@
-//! Which neurons take the place of an activation.
+//! Swaps: the neurons that replace an activation.
 
 use std::str::FromStr;
 
@@ -8,19 +8,19 @@ use crate::neuron::{is_neuron, neuron_from_parameters, neuron_names};
 
 /// Hunsberger & Eliasmith (2016).
 const SOFT_LIF_SMOOTHING: f64 = 0.02;
-/// Of neurons whose rate is bounded: 100 Hz stand for 1.
+/// The default amplitude of neurons with a bounded rate: 100 Hz represent 1.
 const BOUNDED_AMPLITUDE: f64 = 0.01;
 
-/// An activation, or all of a type, and the neurons that take its place.
+/// An activation, or all of a type, and the neurons that replace it.
 ///
-/// Written `relu=spiking-relu`, `relu1=lif`, `relu=lif{tau_rc=0.02,amplitude=0.01}`, `lif=soft-lif`: the type or name of a
-/// layer, and a neuron model with any of the parameters that a configuration can give it. `spiking-relu` is
+/// Written `relu=spiking-relu`, `relu1=lif`, `relu=lif{tau_rc=0.02,amplitude=0.01}`, `lif=soft-lif`: the type or name
+/// of a layer, and a neuron model with any of the parameters that a configuration can give it. `spiking-relu` is
 /// `rectified_linear`, `soft-lif` is `lif` with a `smoothing` (0.02 if not given).
 ///
-/// Neurons in the place of a ReLU are tuned so that they pass on 0 at `x = 0` and 1 at `x = 1`, unless gain or rates are
-/// given: `max_rate = 1 / amplitude` and `intercept = 0`. Rectified-linear ones equal the ReLU then, for every amplitude
-/// (1 if not given); LIF neurons (amplitude 0.01 if not given) bend away from it. Neurons in the place of other neurons get
-/// the same currents, and the parameters that both models have.
+/// Neurons that replace a ReLU are tuned to output 0 at `x = 0` and 1 at `x = 1`, unless gain or rates are given:
+/// `max_rate = 1 / amplitude` and `intercept = 0`. Rectified-linear ones equal the ReLU then, for every amplitude (1 if
+/// not given); LIF neurons (amplitude 0.01 if not given) deviate from it. Neurons that replace other neurons receive
+/// the same currents, and keep the parameters that both models have.
 ///
 /// ```
 /// use tch_spiking::convert::Swap;
@@ -39,12 +39,12 @@ pub struct Swap {
 }
 
 impl Swap {
-    /// Every ReLU by spiking rectified-linear neurons, which are equal to it.
+    /// Replaces every ReLU by spiking rectified-linear neurons, whose rate equals it.
     pub(super) fn relu() -> Self {
         Self { from: "relu".to_string(), model: "rectified_linear", parameters: toml::Table::new() }
     }
 
-    /// Whether it is for the layer called `name`, rather than for a type.
+    /// Whether it is for the layer named `name`, rather than for a type.
     pub(super) fn names(&self, name: &str) -> bool {
         self.from == name
     }
@@ -54,7 +54,7 @@ impl Swap {
         canonical(&self.from) == kind.type_name()
     }
 
-    /// The neurons in the place of an activation or of other neurons.
+    /// The neurons that replace an activation or other neurons.
     pub(super) fn neurons(&self, replaced: &LayerKind) -> Result<NeuronSpec, String> {
         match replaced {
             LayerKind::Neuron(old) => self.in_place_of_neurons(old),
@@ -110,7 +110,7 @@ fn number(value: &toml::Value) -> Option<f64> {
     value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))
 }
 
-/// The registry's name for what users call a model or a layer type.
+/// The registered name of a model or layer type, from a user's spelling or alias.
 fn canonical(name: &str) -> String {
     match name.replace('-', "_").as_str() {
         "spiking_relu" => "rectified_linear".to_string(),
@@ -145,8 +145,8 @@ impl FromStr for Swap {
         if !is_neuron(&model) {
             let known: Vec<_> = ["spiking-relu", "soft-lif"].into_iter().chain(neuron_names()).collect();
             let quotes =
-                if name.contains('=') { " (shells take braces away: write 'relu=lif{..}' in quotes)" } else { "" };
-            return Err(fail(format!("there are no neurons called {name:?}; there are {}{quotes}", known.join(", "))));
+                if name.contains('=') { " (the shell removes braces: write 'relu=lif{..}' in quotes)" } else { "" };
+            return Err(fail(format!("unknown neuron model {name:?}: expected one of {}{quotes}", known.join(", "))));
         }
         if name.replace('-', "_") == "soft_lif" {
             parameters.entry("smoothing").or_insert(SOFT_LIF_SMOOTHING.into());

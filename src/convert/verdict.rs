@@ -2,14 +2,14 @@
 
 use super::{ConversionReport, LayerReport};
 
-/// Less than this is no loss to speak of.
+/// Losses of accuracy below this are ignored.
 const NEGLIGIBLE: f64 = 0.005;
-/// Spikes of a neuron below which chance rules what the next layer sees.
+/// Below this number of spikes per neuron, the input of the next layer is dominated by noise.
 const FEW_SPIKES: f64 = 1.0;
-/// More saturated neurons than this hide what is above.
+/// Above this fraction of saturated neurons, high rates are no longer distinguished.
 const MANY_SATURATED: f64 = 0.05;
 
-/// `filtered`: whether there is a filter somewhere.
+/// The verdict; `filtered`: whether the network has a filter.
 pub(super) fn verdict(report: &ConversionReport, filtered: bool) -> String {
     let &ConversionReport { steps, dt, source_accuracy, rate_accuracy, .. } = report;
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
@@ -17,9 +17,9 @@ pub(super) fn verdict(report: &ConversionReport, filtered: bool) -> String {
     let (milliseconds, last) = (dt * 1e3, report.accuracy_by_step.len() as i64);
     if source_accuracy - rate_accuracy > NEGLIGIBLE && source_accuracy - rate_accuracy >= rate_accuracy - spikes {
         return format!(
-            "The conversion itself costs most: as rates the network has {}, its source {}; outputs differ by up to {:.2}. \
-             A relu made spiking-relu changes nothing; lif neurons (the more so with a scale), replaced max pools and slopes \
-             below 0 left out do.",
+            "The conversion itself loses most accuracy: as rates the network has {}, its source {}; outputs differ by up to {:.2}. \
+             Replacing relu by spiking-relu is exact; lif neurons (more so with a scale), replaced max pools and dropped \
+             negative slopes are not.",
             percent(rate_accuracy),
             percent(source_accuracy),
             report.largest_difference
@@ -36,8 +36,8 @@ pub(super) fn verdict(report: &ConversionReport, filtered: bool) -> String {
     let saturated = |layer: &&LayerReport| layer.most.is_some() && layer.activity.saturated_fraction > MANY_SATURATED;
     if let Some(layer) = report.layers.iter().find(saturated) {
         return format!(
-            "{start}{} of the neurons of {} fire as fast as they can and pass on no differences; lower \
-             --scale-firing-rates, or take spiking-relu, which has no highest rate.",
+            "{start}{} of the neurons of {} are saturated and cannot represent higher values; lower \
+             --scale-firing-rates, or use spiking-relu, which has no maximum rate.",
             percent(layer.activity.saturated_fraction),
             layer.activity.name
         );
@@ -54,12 +54,12 @@ pub(super) fn verdict(report: &ConversionReport, filtered: bool) -> String {
             )
         }
         _ if report.accuracy_at(last) - spikes > NEGLIGIBLE => format!(
-            "{start}there are spikes enough, but not time enough for the answer to settle; {last} steps give {}. Take more \
+            "{start}there are enough spikes, but not enough time for the output to settle; {last} steps give {}. Use more \
              steps{}.",
             percent(report.accuracy_at(last)),
             if filtered { " or a faster --synapse" } else { " or a --synapse 0.005" }
         ),
-        _ => format!("{start}the noise of single spikes is left; raise --scale-firing-rates{synapse}."),
+        _ => format!("{start}the remaining loss is spike noise; raise --scale-firing-rates{synapse}."),
     }
 }
 
@@ -120,8 +120,8 @@ mod tests {
                 true,
                 &["80.0 % after 30", "0.45 spikes", "(3 times as high is one spike each)."],
             ),
-            ([0.98, 0.98, 0.9, 0.97], 90.0, 0.0, true, &["not time enough", "60 steps give 97.0 %"]),
-            ([0.98, 0.98, 0.9, 0.9], 90.0, 0.0, true, &["noise of single spikes"]),
+            ([0.98, 0.98, 0.9, 0.97], 90.0, 0.0, true, &["not enough time", "60 steps give 97.0 %"]),
+            ([0.98, 0.98, 0.9, 0.9], 90.0, 0.0, true, &["spike noise"]),
             ([0.98, 0.98, 0.8, 0.8], 90.0, 0.2, true, &["20.0 % of the neurons of relu1", "lower"]),
             ([0.98, 0.7, 0.69, 0.7], 90.0, 0.0, true, &["The conversion itself", "70.0 %, its source 98.0 %"]),
             ([0.98, 0.978, 0.977, 0.977], 1.0, 0.0, true, &["Nothing limits it", "97.7 %"]),

@@ -1,10 +1,10 @@
-//! Which layers feed which, and what the conversion sees in them.
+//! The connections between layers, and their roles in a conversion.
 
 use std::collections::HashSet;
 
 use crate::network::{Layer, LayerKind, Origin, SpikingSequential};
 
-/// What a layer is to the conversion.
+/// The role of a layer in a conversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// Weights, which drive neurons.
@@ -13,7 +13,7 @@ pub(super) enum Role {
     Activation,
     /// A filter over time.
     Filter,
-    /// Passes spikes on without weights: a filter may as well come behind it.
+    /// Passes spikes on without weights: a filter may also follow it.
     Passage,
     /// Anything else.
     Other,
@@ -58,13 +58,13 @@ impl Wiring {
         &self.0[index]
     }
 
-    /// The layers that the output of the one at `index` goes into.
+    /// The layers that read the output of the layer at `index`.
     pub(super) fn consumers(&self, index: usize) -> impl Iterator<Item = usize> {
         (0..self.0.len()).filter(move |&consumer| self.0[consumer].contains(&Some(index)))
     }
 
-    /// On each way that leads on from the layer at `index`, what `answer` says of the first layer of which it says something;
-    /// `false` for a way that ends before.
+    /// For each path from the layer at `index`: the result of `answer` for the first layer with a result;
+    /// `false` for a path that ends before.
     pub(super) fn behind(&self, index: usize, answer: impl Fn(usize) -> Option<bool>) -> Vec<bool> {
         let (mut answers, mut seen, mut ends) = (Vec::new(), HashSet::new(), vec![index]);
         while let Some(end) = ends.pop() {

@@ -13,7 +13,7 @@ use crate::registry::unknown;
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(try_from = "String", into = "String")]
 pub enum DatasetName {
-    /// MNIST if it is found or can be fetched, else the built-in digits.
+    /// MNIST if it is available locally or can be downloaded, otherwise the built-in digits.
     #[default]
     Auto,
     /// MNIST: handwritten digits.
@@ -22,12 +22,12 @@ pub enum DatasetName {
     Fashion,
     /// The built-in digits: drawn from the seed, no file needed.
     Digits,
-    /// One that the program brings: see [`register`](super::register).
+    /// A data set registered by the program: see [`register`](super::register).
     #[cfg_attr(feature = "cli", value(skip))]
     Registered(String),
 }
 
-/// The library's own data sets by name.
+/// The data sets of the library, by name.
 pub(super) const BUILT_IN: [(&str, DatasetName); 4] = [
     ("auto", DatasetName::Auto),
     ("mnist", DatasetName::Mnist),
@@ -74,16 +74,16 @@ impl fmt::Display for DatasetName {
 pub struct DataConfig {
     /// Which data set.
     pub dataset: DatasetName,
-    /// A folder to look into first, before `TCH_SPIKING_DATA`, `./data` and the cache folder of the user.
+    /// The folder to search first, before `TCH_SPIKING_DATA`, `./data` and the user's cache folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// Train on this many images only; all that there are if not given.
+    /// The number of training images to use; all of them if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_images: Option<usize>,
-    /// Test on this many images only; all that there are if not given.
+    /// The number of test images to use; all of them if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_images: Option<usize>,
-    /// How many images at the end of the training set are kept for validation, whatever `train_images` is.
+    /// The number of images at the end of the training set that are kept for validation, independent of `train_images`.
     pub validation_images: usize,
 }
 

@@ -1,11 +1,11 @@
-//! Many images at a glance.
+//! Contact sheets: many images in one picture.
 
 use super::Images;
 
 /// A PNG picture of the first `rows * columns` images, row after row, with a dark line between them.
 ///
 /// # Errors
-/// Where `images` has none or its pixels do not match its shape: the encoder's.
+/// The error of the PNG encoder, if `images` is empty or its pixels do not match its shape.
 pub fn contact_sheet(images: &Images, rows: usize, columns: usize) -> Result<Vec<u8>, png::EncodingError> {
     const GAP: usize = 2;
     let (width, height) = (columns * (images.width + GAP), rows * (images.height + GAP));

@@ -1,4 +1,4 @@
-//! What can go wrong with data.
+//! Errors of data sets.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,35 +10,35 @@ pub enum DataError {
     /// A file or folder could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried: "read", "create the folder" ..
+        /// The attempted action: "read", "create the folder" ..
         action: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A verified file could not be put into its place.
+    /// A verified file could not be written to its destination.
     #[error(transparent)]
     Write(#[from] Box<crate::error::Error>),
-    /// No folder has the files.
+    /// No folder contains the files.
     #[error(
         "{title} is not in {}: expected {first} (or {first}.gz) and its three companions there or in a subfolder \
-         `{name}`; run `tch-spiking data fetch {name}`, or name the folder that has them with --data",
+         `{name}`; run `tch-spiking data fetch {name}`, or give the folder that contains them with --data",
         list(looked)
     )]
     NotFound {
-        /// The data set, for people.
+        /// The title of the data set.
         title: String,
-        /// The data set, for the command line.
+        /// The name of the data set on the command line.
         name: String,
         /// The first of the files that were expected.
         first: String,
-        /// The folders that were looked into.
+        /// The folders that were searched.
         looked: Vec<PathBuf>,
     },
-    /// A folder that was named has some of the files only.
+    /// A folder given by the user contains only some of the files.
     #[error(
-        "{} has only a part of {name}: expected {} too; put that there, or get all with `tch-spiking data fetch {name}`",
+        "{} contains only a part of {name}: expected {} too; add the missing files, or download all with `tch-spiking data fetch {name}`",
         folder.display(), missing.join(", ")
     )]
     Incomplete {
@@ -46,71 +46,73 @@ pub enum DataError {
         name: String,
         /// The folder.
         folder: PathBuf,
-        /// What it lacks.
+        /// The missing files.
         missing: Vec<String>,
     },
-    /// A file that is not the published one.
+    /// A file differs from the published one.
     #[error("{}: {damage}; {}", path.display(), damage.advice(name))]
     Damaged {
         /// The data set.
         name: String,
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// How it differs.
         damage: Damage,
     },
-    /// More images asked for than there are.
-    #[error("data.{key} = {asked}: only {available} images are there to take ({of}); ask for fewer")]
+    /// More images were requested than are available.
+    #[error("data.{key} = {asked}: only {available} images are available ({of}); request fewer")]
     NotEnough {
-        /// The key of the configuration.
+        /// The configuration key.
         key: &'static str,
-        /// How many were asked for.
+        /// The requested number.
         asked: usize,
-        /// How many there are.
+        /// The available number.
         available: usize,
-        /// Of what.
+        /// What the available number refers to.
         of: String,
     },
-    /// No mirror gave the right file.
-    #[error("could not fetch {file} from any mirror; is this machine connected?{}", lines(causes))]
+    /// No mirror provided the correct file.
+    #[error("could not download {file} from any mirror; check the network connection{}", lines(causes))]
     Fetch {
         /// The file.
         file: String,
-        /// Each address that was tried, and what came of it.
+        /// Each address that was tried, and its error.
         causes: Vec<(String, String)>,
     },
-    /// Nothing can be downloaded.
-    #[error("this program was built without the feature `datasets` of tch-spiking, which downloads")]
+    /// The program was built without downloads.
+    #[error(
+        "this program was built without the feature `datasets` of tch-spiking, which is needed to download data sets"
+    )]
     CannotFetch,
-    /// The machine has no cache folder to fetch into.
-    #[error("this user has no cache folder (no home?): say where the files shall go with --to")]
+    /// There is no cache folder to download into.
+    #[error("there is no cache folder for this user (is HOME set?): choose a folder for the files with --to")]
     NoCacheFolder,
-    /// Network and samples do not fit together.
+    /// The samples do not match the network.
     #[error("the network does not fit the data: {0}")]
     Misfit(String),
     /// A data set cannot be registered.
-    #[error("{name:?} cannot name a data set of the program's own: expected a name other than {}", taken.join(", "))]
+    #[error("a data set cannot be registered as {name:?}: expected a name other than {}", taken.join(", "))]
     NameTaken {
         /// The name.
         name: String,
         /// The names in use.
         taken: Vec<String>,
     },
-    /// No data set has this name.
-    #[error("there is no data set {name:?}: expected one of {}; a program adds its own with data::register", known.join(", "))]
+    /// The name of the data set is unknown.
+    #[error("unknown data set {name:?}: expected one of {}; register others with data::register", known.join(", "))]
     Unknown {
         /// The name.
         name: String,
         /// The names in use.
         known: Vec<String>,
     },
-    /// A registered data set where images are needed.
+    /// A registered data set was used where images are needed.
     #[error("{name:?} is a data set of samples, not of images: load it with data::load_splits")]
     NotImages {
         /// Its name.
         name: String,
     },
-    /// What a program's own samples or loader could not do.
+    /// An error of the samples or loader of the program.
     #[error(transparent)]
     Other(#[from] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -125,50 +127,50 @@ impl DataError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Damage {
-    /// It could not be read or uncompressed to its end.
+    /// The file could not be read or uncompressed completely.
     Unreadable {
-        /// Bytes that came before that.
+        /// The number of bytes read before the error.
         after: u64,
-        /// Bytes that were expected.
+        /// The expected number of bytes.
         expected: u64,
-        /// What stopped it.
+        /// The error.
         source: std::io::Error,
     },
-    /// It is too short or too long.
+    /// The file is too short or too long.
     Size {
         /// Bytes expected, uncompressed.
         expected: u64,
         /// Bytes found; one more than expected stands for any larger size.
         found: u64,
     },
-    /// It is no IDX file of the right kind.
+    /// The file is not an IDX file of the right kind.
     Magic {
         /// The first four bytes expected.
         expected: u32,
         /// The first four bytes found.
         found: u32,
     },
-    /// Its header announces another number of items.
+    /// The header gives another number of items.
     Count {
         /// Items expected.
         expected: u32,
-        /// Items announced.
+        /// Items according to the header.
         found: u32,
     },
-    /// Its header announces images of another size.
+    /// The header gives another image size.
     Shape {
         /// Rows or columns expected.
         expected: u32,
-        /// Rows or columns announced.
+        /// Rows or columns according to the header.
         found: u32,
     },
-    /// All looks right, but it is another file.
+    /// Size and header are correct, but the checksum differs.
     Checksum {
         /// SHA-256 expected.
         expected: String,
         /// SHA-256 found.
         found: String,
-        /// The data set that this file does belong to.
+        /// The data set that this file belongs to.
         belongs_to: Option<&'static str>,
     },
 }
@@ -177,7 +179,7 @@ impl Damage {
     fn advice(&self, name: &str) -> String {
         match self {
             Self::Checksum { belongs_to: Some(title), .. } => {
-                format!("ask for {title}, or for another folder with --data")
+                format!("choose {title} instead, or another folder with --data")
             }
             _ => format!("delete the file and run `tch-spiking data fetch {name}`"),
         }
@@ -210,7 +212,7 @@ impl fmt::Display for Damage {
             }
             Self::Checksum { expected, found, belongs_to } => {
                 write!(f, "not the published file: expected SHA-256 {expected}, found {found}")?;
-                belongs_to.map_or(Ok(()), |title| write!(f, ", which is the file of {title}"))
+                belongs_to.map_or(Ok(()), |title| write!(f, ", which is the file from {title}"))
             }
         }
     }

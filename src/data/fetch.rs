@@ -1,7 +1,7 @@
 //! Downloading the files of a [`Manifest`].
 //!
-//! A file is taken into memory, verified there, and only then put into its place: an interrupted download leaves nothing
-//! behind, and the next one starts with the first file that is missing.
+//! A file is downloaded into memory, verified, and only then written to its destination: an interrupted download leaves
+//! nothing behind, and the next download starts with the first missing file.
 
 use std::io::Read;
 use std::path::Path;
@@ -12,14 +12,14 @@ use super::idx;
 use super::manifest::{FileSpec, Manifest};
 use crate::atomic_file::write_atomically;
 
-/// How to download.
+/// Options of a download.
 #[derive(Clone, Debug)]
 pub struct FetchOptions {
-    /// Where to look instead of the mirrors of the manifest, best first.
+    /// Servers to use in place of the manifest's mirrors, in order of preference.
     pub mirrors: Option<Vec<String>>,
-    /// How long finding the server and connecting to it may take.
+    /// The timeout for name resolution and connection.
     pub connect: Duration,
-    /// How long the server may be silent.
+    /// The timeout for a server that sends no data.
     pub stall: Duration,
 }
 
@@ -30,29 +30,29 @@ impl Default for FetchOptions {
 }
 
 impl FetchOptions {
-    /// For when there is a way out: gives an unreachable server 3 s.
+    /// Short timeouts, for callers that have a fallback: 3 s for an unreachable server.
     pub fn impatient() -> Self {
         Self { connect: Duration::from_secs(3), stall: Duration::from_secs(10), ..Self::default() }
     }
 }
 
-/// How far a download is.
+/// The progress of a download.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
-    /// The file under way.
+    /// The current file.
     pub file: &'a str,
-    /// Bytes received of it.
+    /// Bytes of it received so far.
     pub received: u64,
-    /// Its size as sent, where the server tells.
+    /// Its size as sent, if the server reports it.
     pub total: Option<u64>,
 }
 
-/// Makes `folder` hold every file of `manifest`, each exactly as published.
+/// Downloads the files of `manifest` into `folder` and verifies each.
 ///
-/// A file that is there and right is kept; one that is there and wrong is replaced. The mirrors are tried in turn.
+/// A correct existing file is kept, an incorrect one is replaced. The mirrors are tried in turn.
 ///
 /// # Errors
-/// [`DataError::Fetch`] with what each mirror answered, or [`DataError::Io`] and [`DataError::Write`] on the folder.
+/// [`DataError::Fetch`] with the error of each mirror, or [`DataError::Io`] and [`DataError::Write`] on the folder.
 pub fn fetch(
     manifest: &Manifest<'_>,
     folder: &Path,
@@ -65,7 +65,7 @@ pub fn fetch(
         .timeout_connect(Some(options.connect))
         .timeout_per_read(Some(options.stall))
         .timeout_per_write(Some(options.stall))
-        // The files are compressed as they are; a server that compresses once more would only hide their size.
+        // The files are already compressed; compression by the server would only hide their size.
         .accept_encoding("identity")
         .user_agent(concat!("tch-spiking/", env!("CARGO_PKG_VERSION")))
         .build()
@@ -80,7 +80,7 @@ pub fn fetch(
             continue;
         }
         let (body, refused) = download_from_any(&agent, &mirrors, spec, progress)?;
-        // The mirror that had this file is the first to be asked for the next.
+        // The mirror that had this file is tried first for the next one.
         mirrors.rotate_left(refused);
         let path = folder.join(format!("{}.gz", spec.name));
         write_atomically(&path, |file| file.write_all(&body)).map_err(Box::new)?;
@@ -117,7 +117,7 @@ fn download(
     let response = agent.get(url).call().map_err(|error| error.to_string())?;
     let mut body = response.into_body();
     let total = body.content_length();
-    // Compression makes nothing larger by more than this, so whatever is, is not our file.
+    // Compression never enlarges a file by more than this, so a larger response is not the requested file.
     let most = spec.bytes + spec.bytes / 100 + 1024;
     let mut reader = body.as_reader();
     let mut received = Vec::new();
@@ -129,7 +129,7 @@ fn download(
         }
         received.extend_from_slice(&chunk[..length]);
         if received.len() as u64 > most {
-            return Err(format!("sent more than {most} bytes: this is not the file"));
+            return Err(format!("the response has more than {most} bytes: it is not the requested file"));
         }
         progress(Progress { file: spec.name, received: received.len() as u64, total });
     }

@@ -1,4 +1,4 @@
-//! Reading IDX files that may be anything: nothing is believed before it was checked.
+//! Reading of untrusted IDX files: every property is checked before it is used.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -12,7 +12,7 @@ use super::manifest::{FileSpec, Manifest, owner_of};
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// The file of `spec` in `folder`, gzipped or not, or `None` where there is neither.
+/// The path of the file of `spec` in `folder`, gzipped or not; `None` if neither exists.
 pub fn find(folder: &Path, spec: &FileSpec<'_>) -> Option<PathBuf> {
     [format!("{}.gz", spec.name), spec.name.to_owned()]
         .into_iter()
@@ -20,10 +20,10 @@ pub fn find(folder: &Path, spec: &FileSpec<'_>) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The uncompressed content of the file at `path`, which is then known to be byte for byte the published one.
+/// Reads and uncompresses the file at `path` and verifies that it is the published one, byte for byte.
 ///
 /// # Errors
-/// [`DataError::Io`] where it cannot be opened, [`DataError::Damaged`] where it is anything else.
+/// [`DataError::Io`] if it cannot be opened, [`DataError::Damaged`] if it is not the published file.
 pub fn read(path: &Path, spec: &FileSpec<'_>, manifest: &Manifest<'_>) -> Result<Vec<u8>, DataError> {
     let file = File::open(path).map_err(|source| DataError::io("read", path, source))?;
     check(BufReader::with_capacity(1 << 16, file), spec).map_err(|damage| DataError::Damaged {
@@ -33,9 +33,10 @@ pub fn read(path: &Path, spec: &FileSpec<'_>, manifest: &Manifest<'_>) -> Result
     })
 }
 
-/// The uncompressed content of a stream (gzip is recognised by its first bytes) if it is the file that `spec` describes.
+/// The uncompressed content of a stream (gzip is recognised by its first bytes) if it is the file that `spec`
+/// describes.
 ///
-/// Never takes more memory than the right file needs, whatever a header says or a gzip stream unfolds to.
+/// Never uses more memory than the correct file needs, whatever a header claims or a gzip stream expands to.
 pub(super) fn check(mut stream: impl BufRead, spec: &FileSpec<'_>) -> Result<Vec<u8>, Damage> {
     let unreadable = |after: usize, source| Damage::Unreadable { after: after as u64, expected: spec.bytes, source };
     let compressed = stream.fill_buf().map_err(|source| unreadable(0, source))?.starts_with(&GZIP);

@@ -1,4 +1,4 @@
-//! Images as tensors, each with its class.
+//! Images as tensors, with their classes.
 
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -9,27 +9,27 @@ use crate::error::Result;
 use crate::network::SpikingSequential;
 use crate::network::shape::show;
 
-/// Images and what they show: the usual [`Samples`].
+/// Images with their classes: the standard implementation of [`Samples`].
 #[derive(Debug)]
 pub struct Labelled {
-    /// `[N, C, H, W]`, of any kind; converted batch by batch.
+    /// The images, `[N, C, H, W]`, of any kind; converted batch by batch.
     pub images: Tensor,
-    /// `[N]`, `Int64`.
+    /// The classes, `[N]`, `Int64`.
     pub labels: Tensor,
 }
 
 impl Labelled {
-    /// How many.
+    /// The number of images.
     pub fn len(&self) -> i64 {
         self.labels.size().first().copied().unwrap_or(0)
     }
 
-    /// Whether there are none.
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The first `count`, or all if there are fewer.
+    /// The first `count` images, or all if there are fewer.
     pub fn first(&self, count: i64) -> Self {
         let count = count.clamp(0, self.len());
         Self { images: self.images.narrow(0, 0, count), labels: self.labels.narrow(0, 0, count) }
@@ -70,10 +70,10 @@ impl Samples for Labelled {
     }
 }
 
-/// The images as a tensor of bytes on the network's device, in the shape that the network takes.
+/// Converts images to a tensor of bytes on the network's device, in the network's input shape.
 ///
 /// # Errors
-/// If the network takes images of another size, or a label is beyond its outputs.
+/// If the network's input has another shape, or a label exceeds its outputs.
 pub fn labelled(images: &Images, network: &SpikingSequential) -> Result<Labelled> {
     let (own, wanted) = ([images.channels as i64, images.height as i64, images.width as i64], &network.spec().input);
     if own.iter().product::<i64>() != wanted.iter().product::<i64>() || (wanted.len() == 3 && **wanted != own) {

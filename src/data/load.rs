@@ -1,4 +1,4 @@
-//! From a configuration to images in memory.
+//! Loading of a data set from its configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -10,14 +10,15 @@ use super::locate::Places;
 use super::manifest::{FASHION, MNIST, Manifest};
 use super::{DataConfig, Dataset, DatasetName, Images, Source, mnist};
 
-/// Loads what `config` asks for; `seed` is what built-in digits are drawn from.
+/// Loads the data set of `config`; `seed` is the seed of the built-in digits.
 ///
-/// Validation images are the last of the training file, training images the first of what is left. With
-/// [`DatasetName::Auto`], MNIST is used if found, else fetched into the cache folder, else the built-in digits stand in;
-/// `notice` is told in plain sentences. The other names never fall back.
+/// Validation images are the last of the training file, training images the first of the remainder. With
+/// [`DatasetName::Auto`], MNIST is used if found, otherwise downloaded to the cache folder, otherwise replaced by the
+/// built-in digits; `notice` receives messages about it. The other names never fall back.
 ///
 /// # Errors
-/// [`DataError`]: nothing found, a file that is not the published one (also with `Auto`), too few images.
+/// [`DataError`] if no data is found, a file differs from the published one (also with `Auto`), or there are too few
+/// images.
 ///
 /// ```
 /// use tch_spiking::data::{DataConfig, DatasetName, load};
@@ -40,7 +41,7 @@ pub fn load(config: &DataConfig, seed: u64, notice: &mut dyn FnMut(&str)) -> Res
     load_from(config, seed, &Places::new(config.path.as_deref()), download, notice)
 }
 
-/// Downloads a data set into a folder and tells of it.
+/// Downloads a data set into a folder and reports it.
 type Download<'a> = &'a dyn Fn(&Manifest<'_>, &Path, &mut dyn FnMut(&str)) -> Result<(), DataError>;
 
 fn load_from(
@@ -65,7 +66,7 @@ fn load_from(
     }
     let Some(cache) = &places.cache else {
         notice(
-            "MNIST is not on this machine and there is no cache folder to fetch it into: using the built-in digits.",
+            "MNIST is not on this machine and there is no cache folder to download it to: using the built-in digits.",
         );
         return draw(config, seed);
     };
@@ -73,8 +74,8 @@ fn load_from(
     match download(manifest, &folder, notice) {
         Ok(()) => read(config, manifest, folder),
         Err(cause) => {
-            notice(&format!("MNIST cannot be had: {cause}"));
-            notice("Using the built-in digits instead; accuracies on them do not compare with those on MNIST.");
+            notice(&format!("MNIST is not available: {cause}"));
+            notice("Using the built-in digits instead; accuracies on them are not comparable with those on MNIST.");
             draw(config, seed)
         }
     }
@@ -87,12 +88,12 @@ fn fetch_with_notices(
     folder: &Path,
     notice: &mut dyn FnMut(&str),
 ) -> Result<(), DataError> {
-    notice(&format!("MNIST is not on this machine: fetching it into {} (12 MB).", folder.display()));
+    notice(&format!("MNIST is not on this machine: downloading it to {} (12 MB).", folder.display()));
     let mut current = String::new();
     fetch(manifest, folder, options, &mut |progress| {
         if current != progress.file {
             current = progress.file.to_owned();
-            notice(&format!("Fetching {current}."));
+            notice(&format!("Downloading {current}."));
         }
     })
 }
@@ -124,11 +125,11 @@ fn keep_first(images: &mut Images, count: Option<usize>, key: &'static str, of: 
     Ok(())
 }
 
-/// Built-in digits come in any number: each split is drawn from a stream of its own.
+/// Generates the built-in digits; each split uses an independent random stream.
 fn draw(config: &DataConfig, seed: u64) -> Result<Dataset, DataError> {
     let draw = |key, split, asked| {
         if asked > digits::MAX_IMAGES {
-            let of = "the most that are drawn".to_owned();
+            let of = "the maximum that can be generated".to_owned();
             return Err(DataError::NotEnough { key, asked, available: digits::MAX_IMAGES, of });
         }
         Ok(digits::generate(seed, split, asked))

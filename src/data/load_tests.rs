@@ -96,7 +96,7 @@ fn a_part_in_a_named_folder_is_an_error_and_elsewhere_a_notice() {
     let usual = Places { usual: vec![folder.path().to_path_buf()], ..nowhere() };
     let (digits, notices) = try_load(&few(DatasetName::Auto), &usual);
     assert_eq!(digits.unwrap().source.name(), "digits");
-    assert!(notices.contains("has only a part of mnist"), "{notices}");
+    assert!(notices.contains("contains only a part of mnist"), "{notices}");
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn the_real_fashion_mnist_is_read_and_not_taken_for_mnist() {
     assert_eq!(fashion.train.labels[..6], [9, 0, 0, 3, 0, 2]);
     assert_eq!(fashion.class_names[usize::from(fashion.train.labels[0])], "Ankle boot");
     let error = load_real(&folder, DataConfig::default()).unwrap_err().to_string();
-    assert!(error.contains("which is the file of Fashion-MNIST"), "{error}");
+    assert!(error.contains("which is the file from Fashion-MNIST"), "{error}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Where data is looked for.
+//! Search for data sets in the usual folders.
 
 use std::path::{Path, PathBuf};
 
@@ -12,16 +12,16 @@ pub const VARIABLE: &str = "TCH_SPIKING_DATA";
 /// The folders that may hold data.
 #[derive(Clone, Debug)]
 pub struct Places {
-    /// What the user named, each with how: by `--data`, by [`VARIABLE`].
+    /// Folders given by the user, each with its origin: `--data` or [`VARIABLE`].
     pub named: Vec<(&'static str, PathBuf)>,
-    /// Where else to look: `./data`, the cache folder.
+    /// Default folders: `./data`, the cache folder.
     pub usual: Vec<PathBuf>,
-    /// The cache folder of the user, where fetched files go.
+    /// The user's cache folder, to which files are downloaded.
     pub cache: Option<PathBuf>,
 }
 
 impl Places {
-    /// `path` (from `--data`), `TCH_SPIKING_DATA`, `./data` and the cache folder of the user, in this order.
+    /// `path` (from `--data`), `TCH_SPIKING_DATA`, `./data` and the user's cache folder, in this order.
     pub fn new(path: Option<&Path>) -> Self {
         let variable = std::env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
         let named = path.map(|path| ("--data", path.to_path_buf())).into_iter();
@@ -33,11 +33,12 @@ impl Places {
         }
     }
 
-    /// The first folder with all files of `manifest`; `notice` hears of folders that were named in vain or hold a part.
+    /// The first folder with all files of `manifest`; `notice` receives a message for each given folder without them
+    /// and each incomplete folder.
     ///
     /// # Errors
-    /// [`DataError::Incomplete`] where a folder that the user named has some of the files but not all;
-    /// with `strict`, [`DataError::NotFound`] where it has none.
+    /// [`DataError::Incomplete`] if a folder given by the user has some of the files but not all;
+    /// with `strict`, [`DataError::NotFound`] if it has none.
     pub fn find(
         &self,
         manifest: &Manifest<'_>,
@@ -48,34 +49,34 @@ impl Places {
             match look_into(folder, manifest)? {
                 Some(folder) => return Ok(Some(folder)),
                 None if strict => return Err(not_found(manifest, vec![folder.clone()])),
-                None => notice(&format!("{how} names {}, which holds no {}.", folder.display(), manifest.title)),
+                None => notice(&format!("{how} is {}, which does not contain {}.", folder.display(), manifest.title)),
             }
         }
         for folder in &self.usual {
             match look_into(folder, manifest) {
                 Ok(Some(folder)) => return Ok(Some(folder)),
                 Ok(None) => {}
-                // What an interrupted download leaves; fetching goes on from there.
+                // Left by an interrupted download, which fetching continues.
                 Err(incomplete) => notice(&incomplete.to_string()),
             }
         }
         Ok(None)
     }
 
-    /// The error that says where `manifest` was looked for in vain.
+    /// The error that lists the folders searched for `manifest`.
     pub fn not_found(&self, manifest: &Manifest<'_>) -> DataError {
         let named = self.named.iter().map(|(_, folder)| folder);
         not_found(manifest, named.chain(&self.usual).cloned().collect())
     }
 }
 
-/// The folder itself or its subfolder of the data set's name, whichever has all files; `None` where neither has any.
+/// The folder itself or its subfolder named after the data set, whichever has all files; `None` if neither has any.
 ///
 /// # Errors
-/// [`DataError::Incomplete`] where some are there and some are not.
+/// [`DataError::Incomplete`] if only some of the files exist.
 fn look_into(folder: &Path, manifest: &Manifest<'_>) -> Result<Option<PathBuf>, DataError> {
     let mut outcome = Ok(None);
-    // The subfolder comes first: its name says what it holds.
+    // The subfolder comes first: its name identifies the data set.
     for folder in [folder.join(manifest.name), folder.to_path_buf()] {
         match files_of(&folder, manifest) {
             Ok(_) => return Ok(Some(folder)),
@@ -86,10 +87,10 @@ fn look_into(folder: &Path, manifest: &Manifest<'_>) -> Result<Option<PathBuf>, 
     outcome
 }
 
-/// Each file of `manifest` in `folder`, gzipped or not.
+/// The path of each file of `manifest` in `folder`, gzipped or not.
 ///
 /// # Errors
-/// [`DataError::Incomplete`] with those that are missing.
+/// [`DataError::Incomplete`] with the missing files.
 pub(super) fn files_of(folder: &Path, manifest: &Manifest<'_>) -> Result<Vec<PathBuf>, DataError> {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for spec in manifest.files {

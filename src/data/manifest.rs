@@ -1,6 +1,6 @@
-//! What the published files are: names, sizes, headers, checksums and where they can be had.
+//! The published files: names, sizes, headers, checksums and download addresses.
 
-/// One published file, described uncompressed (mirrors compress differently).
+/// One published file; size and checksum refer to the uncompressed content (mirrors compress differently).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSpec<'a> {
     /// Its name, without `.gz`.
@@ -13,18 +13,18 @@ pub struct FileSpec<'a> {
     pub sha256: &'a str,
 }
 
-/// The files of one data set and the servers that have them.
+/// The files of one data set and the servers that provide them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Manifest<'a> {
-    /// The name that `--dataset` and `data fetch` know it by; also the subfolder it is kept in.
+    /// The name for `--dataset` and `data fetch`, and of its subfolder.
     pub name: &'a str,
-    /// The name that people know it by.
+    /// The title, as shown to the user.
     pub title: &'a str,
     /// Training images, training labels, test images, test labels.
     pub files: &'a [FileSpec<'a>],
-    /// Addresses under which each file is found as `<mirror>/<name>.gz`, best first.
+    /// Base addresses in order of preference; each file is at `<mirror>/<name>.gz`.
     pub mirrors: &'a [&'a str],
-    /// What each label stands for.
+    /// The name of each class.
     pub class_names: &'a [&'a str],
 }
 
@@ -66,7 +66,7 @@ pub const FASHION: Manifest<'static> = Manifest {
     mirrors: &[
         "https://fashion-mnist.s3.eu-central-1.amazonaws.com",
         "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
-        // The address that its authors publish speaks no https. The checksums are pinned, so nothing is lost by it.
+        // The address published by the authors does not support https. The checksums are pinned, so this is safe.
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
     ],
     class_names: &[
@@ -83,7 +83,7 @@ pub const FASHION: Manifest<'static> = Manifest {
     ],
 };
 
-/// Every data set that is read from files.
+/// All data sets that are read from files.
 pub const ALL: [Manifest<'static>; 2] = [MNIST, FASHION];
 
 /// Both sets have files of the same names, sizes and headers.
@@ -117,7 +117,7 @@ const fn files(sha256: [&'static str; 4]) -> [FileSpec<'static>; 4] {
     ]
 }
 
-/// The title of the data set that has a file of this checksum, to say what a file is instead of only what it is not.
+/// The title of the data set with a file of this checksum, so that an error can name it.
 pub(super) fn owner_of(sha256: &str) -> Option<&'static str> {
     ALL.iter().find(|manifest| manifest.files.iter().any(|file| file.sha256 == sha256)).map(|manifest| manifest.title)
 }

@@ -1,7 +1,7 @@
 //! MNIST and Fashion-MNIST from their files, parsed by the `mnist` crate.
 //!
-//! That crate panics on anything but the right files, and with a shortened training set takes its "test" images from the
-//! training file. So it is only ever shown a private copy of content that matched its checksum, and always asked for
+//! That crate panics on any other file, and with a shortened training set takes its "test" images from the
+//! training file. So it only reads a private copy of content with a verified checksum, and always as
 //! 60,000 / 0 / 10,000.
 
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use super::locate::files_of;
 use super::manifest::{Manifest, SIDE, TEST, TRAIN};
 use super::{Images, idx};
 
-/// The whole training and test files of `manifest` in `folder`, gzipped or not.
+/// Reads the complete training and test files of `manifest` in `folder`, gzipped or not.
 ///
 /// # Errors
-/// [`DataError::Incomplete`] where a file is missing, [`DataError::Damaged`] where one is not the published one,
-/// [`DataError::Io`] where one cannot be read or the system's temporary folder has no room (55 MB).
+/// [`DataError::Incomplete`] if a file is missing, [`DataError::Damaged`] if one differs from the published one,
+/// [`DataError::Io`] if one cannot be read or the system's temporary folder has too little space (55 MB).
 pub fn read(folder: &Path, manifest: &Manifest<'_>) -> Result<(Images, Images), DataError> {
     let paths = files_of(folder, manifest)?;
     let private = tempfile::Builder::new()
@@ -42,19 +42,19 @@ pub fn read(folder: &Path, manifest: &Manifest<'_>) -> Result<(Images, Images), 
     Ok((images(parsed.trn_img, parsed.trn_lbl), images(parsed.tst_img, parsed.tst_lbl)))
 }
 
-/// What became of checking one file.
+/// The result of checking one file.
 #[derive(Debug)]
 pub struct FileCheck {
     /// The file, gzipped or not.
     pub path: PathBuf,
-    /// Whether it is byte for byte the published one.
+    /// Whether it equals the published file, byte for byte.
     pub outcome: Result<(), DataError>,
 }
 
 /// Checks every file of `manifest` in `folder`.
 ///
 /// # Errors
-/// [`DataError::Incomplete`] where a file is missing.
+/// [`DataError::Incomplete`] if a file is missing.
 pub fn verify(folder: &Path, manifest: &Manifest<'_>) -> Result<Vec<FileCheck>, DataError> {
     let paths = files_of(folder, manifest)?;
     let check = |(path, spec): (PathBuf, _)| FileCheck { outcome: idx::read(&path, spec, manifest).map(drop), path };

@@ -1,11 +1,11 @@
-//! What to learn from: MNIST, Fashion-MNIST, built-in digits that need no file at all, and a program's own data.
+//! Data sets: MNIST, Fashion-MNIST, built-in synthetic digits that need no file, and data provided by the program.
 //!
-//! [`load`] finds (or fetches, or draws) the data set that a [`DataConfig`] asks for and splits it. The steps it is made
-//! of stand on their own: [`locate`](mod@locate) looks for files, [`fetch`](mod@fetch) downloads them,
-//! [`idx`] checks them against a [`Manifest`], [`mnist`] parses them, and [`digits`] draws.
+//! [`load`] finds, downloads or generates the data set of a [`DataConfig`] and splits it. Each step can be used
+//! separately: [`locate`](mod@locate) searches for files, [`fetch`](mod@fetch) downloads them,
+//! [`idx`] checks them against a [`Manifest`], [`mnist`] parses them, and [`digits`] generates digits.
 //!
-//! A trainer sees [`Samples`] only, which images become as [`Labelled`] tensors. Data of a program's own implements it, and
-//! [`register`] makes it a name for experiment files.
+//! A trainer uses [`Samples`]. [`Labelled`] implements it for images. A program implements it for its own data, and
+//! [`register`] makes the data set available to experiment files.
 
 mod config;
 #[cfg(feature = "figures")]
@@ -68,17 +68,17 @@ pub struct Images {
 }
 
 impl Images {
-    /// How many images there are.
+    /// The number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there is no image.
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// Bytes of one image: `channels * height * width`.
+    /// The size of one image in bytes: `channels * height * width`.
     pub fn image_size(&self) -> usize {
         self.channels * self.height * self.width
     }
@@ -89,7 +89,7 @@ impl Images {
         self.pixels.get(start..start.checked_add(self.image_size())?)
     }
 
-    /// A copy of some of the images; what the range has past the end is left out.
+    /// Copies a range of images; the part of the range past the end is ignored.
     pub fn range(&self, range: Range<usize>) -> Images {
         let end = range.end.min(self.len());
         let start = range.start.min(end);
@@ -108,18 +108,18 @@ impl Images {
     }
 }
 
-/// A data set, split.
+/// A data set, split into training, validation and test images.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// Where it came from.
+    /// The origin of the data.
     pub source: Source,
-    /// What the network learns from.
+    /// Training images.
     pub train: Images,
-    /// What decisions are made on while training.
+    /// Validation images, for decisions during training.
     pub validation: Images,
-    /// What is looked at once, at the end.
+    /// Test images, used once at the end.
     pub test: Images,
-    /// What each label stands for.
+    /// The name of each class.
     pub class_names: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Data sets of a program's own, by the name that an experiment file uses.
+//! Registry of data sets provided by the program, by their name in experiment files.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use super::{DataConfig, DataError, Splits};
 use crate::error::Result;
 use crate::registry::Registry;
 
-/// What makes the samples: given the `[data]` section and the experiment's seed.
+/// A function that makes the samples from the `[data]` section and the seed of the experiment.
 pub type Loader = Arc<dyn Fn(&DataConfig, u64) -> Result<Splits> + Send + Sync>;
 
 static LOADERS: Registry<Loader> = Registry::new();
 
-/// Makes `name` a data set that `data.dataset` can name, for the whole process: `loader` is called with the `[data]` section
-/// and the experiment's seed when an experiment uses it. To be called before such an experiment is read.
+/// Registers a data set as `name` for `data.dataset`, for the whole process. `loader` is called with the `[data]`
+/// section and the experiment's seed when an experiment uses the data set. Call this before reading such an experiment.
 ///
-/// The section's other keys are the loader's to follow: `path`, and how many samples of each split are wanted.
+/// The loader is responsible for the other keys of the section: `path`, and the number of samples of each split.
 ///
 /// ```
 /// use tch::{Device, Kind, Tensor};
@@ -40,7 +40,7 @@ static LOADERS: Registry<Loader> = Registry::new();
 /// ```
 ///
 /// # Errors
-/// If the name is empty or taken, by one of the library's data sets or by an earlier call.
+/// If the name is empty or already in use, by a data set of the library or an earlier call.
 pub fn register(
     name: &str,
     loader: impl Fn(&DataConfig, u64) -> Result<Splits> + Send + Sync + 'static,
@@ -62,7 +62,7 @@ pub(super) fn is_registered(name: &str) -> bool {
     LOADERS.get(name).is_some()
 }
 
-/// What `data.dataset` can be: the library's data sets, then the registered ones.
+/// All names valid for `data.dataset`: the data sets of the library, then the registered ones.
 pub(super) fn all_names() -> Vec<String> {
     BUILT_IN.iter().map(|(name, _)| name.to_string()).chain(LOADERS.names()).collect()
 }

@@ -1,4 +1,4 @@
-//! What a network is trained and evaluated on, as batches of tensors.
+//! Samples for training and evaluation, as batches of tensors.
 
 use std::fmt::Debug;
 
@@ -10,16 +10,16 @@ use crate::error::Result;
 use crate::network::SpikingSequential;
 use crate::network::shape::show;
 
-/// Something to learn from: so many samples, given out in batches.
+/// A set of samples, provided in batches.
 ///
-/// A program trains on data of its own by implementing this; [`Labelled`](super::Labelled) is what images are.
+/// Implement this trait to train on other data; [`Labelled`](super::Labelled) implements it for images.
 ///
 /// ```
 /// use tch::{Device, Kind, Tensor};
 /// use tch_spiking::data::{Batch, Samples, Target};
 /// use tch_spiking::engine::Activity;
 ///
-/// /// The parabola, at 100 places.
+/// /// A parabola, sampled at 100 points.
 /// #[derive(Debug)]
 /// struct Parabola;
 ///
@@ -38,25 +38,26 @@ use crate::network::shape::show;
 /// # Ok::<(), tch_spiking::Error>(())
 /// ```
 pub trait Samples: Debug {
-    /// How many samples there are.
+    /// The number of samples.
     fn len(&self) -> i64;
 
-    /// The samples of these numbers, from 0, in this order: the input in `kind` (that of the network, or `BFloat16` in mixed
-    /// precision), all on the device `to`. All samples of a batch have as many timesteps. The same rows give the same batch.
+    /// The samples with these indices (from 0), in this order: the input in `kind` (that of the network, or `BFloat16`
+    /// in mixed precision), all on the device `to`. All samples of a batch have the same number of timesteps. The same
+    /// rows give the same batch.
     ///
     /// # Errors
-    /// If a row is not there, or the data cannot be read.
+    /// If a row does not exist, or the data cannot be read.
     fn batch(&self, rows: &[i64], to: Device, kind: Kind) -> Result<Batch>;
 
-    /// Whether there is no sample.
+    /// Whether there are no samples.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Checks, before anything is trained, that the samples fit `network`; here by the first of them.
+    /// Checks before training that the samples match `network`; by default, checks the first sample.
     ///
     /// # Errors
-    /// If they do not: naming both shapes.
+    /// If they do not match, with both shapes.
     fn check(&self, network: &SpikingSequential) -> Result<()> {
         match self.is_empty() {
             true => Ok(()),
@@ -65,28 +66,28 @@ pub trait Samples: Debug {
     }
 }
 
-/// Some samples, and what a network should make of them.
+/// A batch of samples with their targets.
 #[derive(Debug)]
 pub struct Batch {
-    /// `[B, input]`, or `[T, B, input]` over time.
+    /// The input, `[B, input]`, or `[T, B, input]` over time.
     pub input: Activity,
-    /// What the output should be.
+    /// The targets.
     pub target: Target,
 }
 
-/// What the outputs for a batch should be.
+/// The targets of a batch.
 #[derive(Debug)]
 pub enum Target {
-    /// `[B]`, `Int64`: the number of the highest output, from 0.
+    /// Classes, `[B]`, `Int64`: the index of the highest output, from 0.
     Classes(Tensor),
-    /// `[B, output]`: the values of the output; over time, of the last timestep.
+    /// Values of the output, `[B, output]`; over time, of the last timestep.
     Values(Tensor),
-    /// `[T, B, output]`: the values of the output at every timestep.
+    /// Values of the output at every timestep, `[T, B, output]`.
     Sequence(Tensor),
 }
 
 impl Target {
-    /// The tensor, whatever it means.
+    /// The tensor of either variant.
     pub fn tensor(&self) -> &Tensor {
         match self {
             Self::Classes(tensor) | Self::Values(tensor) | Self::Sequence(tensor) => tensor,
@@ -95,7 +96,7 @@ impl Target {
 }
 
 impl Batch {
-    /// Checks that shapes and kinds fit `network`, and classes its outputs.
+    /// Checks that shapes, kinds and classes match `network`.
     fn check(&self, network: &SpikingSequential) -> Result<()> {
         network.check_input(self.input.tensor(), self.input.leading(), network.kind())?;
         let (batch, output) = (self.input.batch(), network.output_shape());
@@ -122,13 +123,15 @@ impl Batch {
     }
 }
 
-/// Checks that `network` has an output for the class `highest` and those below.
+/// Checks that `network` has an output for every class up to `highest`.
 pub(super) fn check_class(highest: i64, network: &SpikingSequential) -> Result<()> {
     let misfit = |cause: String| Err(DataError::Misfit(cause).into());
     match network.output_shape() {
         &[classes] if highest < classes => Ok(()),
-        [classes] => misfit(format!("there are images of class {highest}, counted from 0, but only {classes} outputs")),
-        other => misfit(format!("its output is {}, expected one number a class", show(other))),
+        [classes] => {
+            misfit(format!("there are images of class {highest} (from 0), but the network has only {classes} outputs"))
+        }
+        other => misfit(format!("its output is {}, expected one value per class", show(other))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The record of which data set was used.
+//! The record of the data set that was used.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DatasetName;
 
-/// Which data set was really used, as recorded in runs, checkpoints and summaries.
+/// The data set that was used, as recorded in runs, checkpoints and summaries.
 ///
 /// ```
 /// use tch_spiking::data::Source;
@@ -31,17 +31,17 @@ pub enum Source {
     },
     /// The built-in digits.
     Digits {
-        /// What they were drawn from.
+        /// The seed they were generated from.
         seed: u64,
     },
-    /// One that the program brought: see [`register`](super::register).
+    /// A data set registered by the program: see [`register`](super::register).
     Registered {
-        /// The name that it was registered under.
+        /// Its registered name.
         name: String,
     },
 }
 
-/// As it is written: what is known under each name.
+/// The serialised form.
 #[derive(Serialize, Deserialize)]
 struct Record {
     name: String,
@@ -74,7 +74,7 @@ impl From<Source> for Record {
 }
 
 impl Source {
-    /// The name that `data.dataset` knows it by: `mnist`, `fashion`, `digits`, or that of a registered data set.
+    /// The name for `data.dataset`: `mnist`, `fashion`, `digits`, or that of a registered data set.
     pub fn name(&self) -> &str {
         match self {
             Self::Mnist { .. } => "mnist",

@@ -1,26 +1,26 @@
-//! The samples of an experiment: what its `[data]` section asks for, as a trainer takes it.
+//! The samples of an experiment, loaded from its `[data]` section for a trainer.
 
 use super::registry::loader;
 use super::{DataConfig, DataError, Dataset, DatasetName, Samples, Source, labelled, load};
 use crate::error::Result;
 use crate::network::SpikingSequential;
 
-/// Samples to train on, to decide on while training, and to look at once at the end.
+/// Training, validation and test samples.
 #[derive(Debug)]
 pub struct Splits {
-    /// What the network learns from.
+    /// Training samples.
     pub train: Box<dyn Samples + Send>,
-    /// What it is evaluated on after every epoch, if anything.
+    /// Validation samples, evaluated after every epoch, if any.
     pub validation: Option<Box<dyn Samples + Send>>,
-    /// What it is evaluated on at the end, if anything.
+    /// Test samples, evaluated once at the end, if any.
     pub test: Option<Box<dyn Samples + Send>>,
 }
 
 impl Splits {
-    /// The images of `data` in the shape that `network` takes.
+    /// Converts the images of `data` to the input shape of `network`.
     ///
     /// # Errors
-    /// If there are no training images, the network takes images of another size, or a label is beyond its outputs.
+    /// If there are no training images, the network's input has another shape, or a label exceeds its outputs.
     pub fn of_images(data: &Dataset, network: &SpikingSequential) -> Result<Self> {
         if data.train.is_empty() {
             return Err(DataError::Misfit("there are no training images".to_string()).into());
@@ -31,11 +31,11 @@ impl Splits {
     }
 }
 
-/// Loads what `config` asks for, from the library's data sets or those of [`register`](super::register), to train `network`.
+/// Loads the data set of `config`, from the library or from [`register`](super::register), to train `network`.
 /// `seed` and `notice` are as for [`load`].
 ///
 /// # Errors
-/// As for [`load`], and if the samples do not fit the network; for a registered data set, those of its loader.
+/// As for [`load`], and if the samples do not match the network; for a registered data set, the errors of its loader.
 pub fn load_splits(
     config: &DataConfig,
     seed: u64,

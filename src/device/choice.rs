@@ -1,11 +1,11 @@
-//! A device as the user names it, and what it means on this machine.
+//! Device names and what they resolve to on this machine.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::{DeviceError, cuda_devices};
 
-/// A device as the user names it: `auto`, `cpu`, `cuda` (the first card) or `cuda:N`.
+/// A device as the user names it: `auto`, `cpu`, `cuda` (the first GPU) or `cuda:N`.
 ///
 /// ```
 /// use tch_spiking::device::DeviceChoice;
@@ -17,12 +17,12 @@ use super::{DeviceError, cuda_devices};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceChoice {
-    /// The first CUDA card if it can be had, else the processor.
+    /// The first CUDA device if it is available, otherwise the CPU.
     #[default]
     Auto,
-    /// The processor.
+    /// The CPU.
     Cpu,
-    /// The CUDA card of this index, counted from 0.
+    /// The CUDA device with this index, counted from 0.
     Cuda(usize),
 }
 
@@ -71,11 +71,14 @@ impl From<DeviceChoice> for String {
     }
 }
 
-/// The device that `choice` means on this machine. Call it before anything else of libtorch is used: libtorch decides
-/// once, at its first operation that asks, whether there is CUDA.
+/// Resolves `choice` to a device of this machine.
+///
+/// Call it before anything else of libtorch is used: libtorch decides at its first operation, once per process, whether
+/// CUDA is available.
 ///
 /// # Errors
-/// [`DeviceError`] with the cause where a CUDA device was named and cannot be had; `auto` and `cpu` never fail.
+/// Returns a [`DeviceError`] with the cause if a CUDA device was named and is not available; `auto` and `cpu` never
+/// fail.
 ///
 /// ```
 /// use tch_spiking::device::{self, DeviceChoice};

@@ -1,15 +1,15 @@
-//! The CUDA devices that NVIDIA's driver offers and libtorch can use.
+//! CUDA devices that NVIDIA's driver offers and libtorch can use.
 
 use std::sync::OnceLock;
 
 use super::{DeviceError, libtorch};
 use crate::native::driver::driver;
 
-/// How many CUDA devices libtorch can use (at least one); loads libtorch's CUDA half if need be.
+/// Returns the number of CUDA devices that libtorch can use (at least one); loads libtorch's CUDA library if necessary.
 ///
 /// # Errors
-/// [`DeviceError`] with the first cause, cheapest question first: the driver, its devices, libtorch's library, what that
-/// library needs. The answer is found once in a process.
+/// Returns a [`DeviceError`] with the first cause found: the driver, its devices, libtorch's CUDA library, or the
+/// library's dependencies. The result is determined once per process.
 pub fn cuda_devices() -> Result<usize, DeviceError> {
     static ANSWER: OnceLock<Result<usize, DeviceError>> = OnceLock::new();
     let find = || {
@@ -23,7 +23,7 @@ pub fn cuda_devices() -> Result<usize, DeviceError> {
     ANSWER.get_or_init(find).clone()
 }
 
-/// The CUDA version of the driver, if there is one that offers a device.
+/// Returns the CUDA version of the driver, if there is one that offers a device.
 fn ask_driver() -> Result<String, DeviceError> {
     let driver = driver().map_err(DeviceError::NoDriver)?;
     let version = driver.version();

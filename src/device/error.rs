@@ -1,17 +1,17 @@
-//! Why a device is not available.
+//! Errors of device selection.
 
 use std::path::PathBuf;
 
 use super::MAX_THREADS;
 
-/// Why a device is not available.
+/// The reason why a device is not available.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// The text names no device.
-    #[error("no device is called {0:?}: expected auto, cpu, cuda or cuda:N (such as cuda:1)")]
+    /// The string is not a device name.
+    #[error("unknown device {0:?}: expected auto, cpu, cuda or cuda:N (such as cuda:1)")]
     UnknownName(String),
-    /// Not a usable number of threads.
+    /// The number of threads is out of range.
     #[error("cannot compute with {0} threads: expected 1 to {MAX_THREADS}")]
     Threads(usize),
     /// `libcuda.so.1`, which comes with the driver, cannot be loaded.
@@ -20,39 +20,39 @@ pub enum DeviceError {
          or use --device cpu"
     )]
     NoDriver(String),
-    /// The driver is there but offers no card.
+    /// The driver is installed but offers no device.
     #[error(
         "the NVIDIA driver offers no device (its code: {code}). See whether nvidia-smi lists one and what \
          CUDA_VISIBLE_DEVICES says, or use --device cpu"
     )]
     NoDevice {
-        /// What `cuInit` or `cuDeviceGetCount` returned; 0 if they went well and counted none.
+        /// Return value of `cuInit` or `cuDeviceGetCount`; 0 if they succeeded and counted no device.
         code: i32,
     },
-    /// This libtorch is one for the processor only.
+    /// The installed libtorch is CPU-only.
     #[error("libtorch was installed without CUDA: there is no {}. Run scripts/setup.sh --cuda, or use --device cpu", .0.display())]
     NotInstalled(PathBuf),
     /// A library that `libtorch_cuda.so` needs is missing.
     #[error("libtorch's CUDA half needs {0}, which is missing. Run scripts/setup.sh --cuda, or use --device cpu")]
     MissingDependency(String),
-    /// `libtorch_cuda.so` is there and cannot be loaded.
+    /// `libtorch_cuda.so` is installed but cannot be loaded.
     #[error("libtorch's CUDA half cannot be loaded: {0}. Run scripts/setup.sh --cuda, or use --device cpu")]
     Unloadable(String),
-    /// The driver offers cards that libtorch cannot use.
+    /// The driver offers devices that libtorch cannot use.
     #[error(
         "the NVIDIA driver (for CUDA {driver}) offers devices, but libtorch can use none: update the driver; in a program \
          of your own, resolve the device before anything else of libtorch is used"
     )]
     Unusable {
-        /// The newest CUDA version that the driver knows, such as "12.4".
+        /// The newest CUDA version that the driver supports, such as "12.4".
         driver: String,
     },
-    /// There are CUDA cards, but none of this index.
+    /// There are CUDA devices, but none with this index.
     #[error("there is no device cuda:{index}: {count} can be used, counted from cuda:0")]
     OutOfRange {
-        /// The index asked for.
+        /// The requested index.
         index: usize,
-        /// How many cards there are.
+        /// The number of devices.
         count: usize,
     },
 }

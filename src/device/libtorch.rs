@@ -1,11 +1,11 @@
-//! The libtorch that this process runs on: where it is, which version, its CUDA half.
+//! The libtorch that this process runs on: folder, version, CUDA library.
 
 use std::path::{Path, PathBuf};
 
 use super::DeviceError;
 use crate::native;
 
-/// The folder of the libtorch libraries that this process runs on, or, where the system does not tell, of those that it
+/// Returns the folder of the libtorch libraries of this process or, if the system does not report it, of those that it
 /// was built with.
 pub fn libtorch_folder() -> Option<PathBuf> {
     let mapped = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
@@ -16,7 +16,8 @@ pub fn libtorch_folder() -> Option<PathBuf> {
     running.or_else(|| option_env!("TCH_SPIKING_LIBTORCH_LIB").map(PathBuf::from))
 }
 
-/// The version of the libtorch in [`libtorch_folder`], such as "2.11.0+cu130"; `None` if the installation does not say.
+/// Returns the version of the libtorch in [`libtorch_folder`], such as "2.11.0+cu130"; `None` if the installation does
+/// not say.
 pub fn libtorch_version() -> Option<String> {
     let root = libtorch_folder()?.parent()?.to_path_buf();
     // libtorch's own archives have the first file, its Python packages the second.
@@ -28,12 +29,12 @@ pub fn libtorch_version() -> Option<String> {
     Some(value.trim_matches(['\'', '"']).to_owned())
 }
 
-/// Whether libtorch may compute products of `f32` on CUDA devices in TensorFloat-32, for the whole process.
+/// Sets whether libtorch may compute `f32` products on CUDA devices in TensorFloat-32, for the whole process.
 pub fn allow_tf32(allowed: bool) {
     native::allow_tf32(allowed);
 }
 
-/// Opens `libtorch_cuda.so` beside the running libtorch, for good.
+/// Opens `libtorch_cuda.so` beside the running libtorch, for the rest of the process.
 pub(super) fn load_cuda() -> Result<(), DeviceError> {
     let path = libtorch_folder().unwrap_or_default().join("libtorch_cuda.so");
     if !path.exists() {
@@ -42,7 +43,7 @@ pub(super) fn load_cuda() -> Result<(), DeviceError> {
     native::load_libtorch_cuda(&path).map_err(|reason| why_unloadable(&reason))
 }
 
-/// Tells a missing library ("libcudnn.so.9: cannot open shared object file: ..") from other reasons.
+/// Distinguishes a missing library ("libcudnn.so.9: cannot open shared object file: ..") from other causes.
 fn why_unloadable(reason: &str) -> DeviceError {
     match reason.split_once(": cannot open shared object file") {
         Some((library, _)) => DeviceError::MissingDependency(library.to_owned()),

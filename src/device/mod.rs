@@ -1,14 +1,15 @@
-//! Where tensors are stored and computed: the processor, or a CUDA device.
+//! Devices: where tensors are stored and computed, the CPU or a CUDA device.
 //!
 //! | file | does |
 //! |---|---|
-//! | `choice.rs` | a device as the user names it, and what it means on this machine |
-//! | `driver.rs` | the CUDA devices that the driver offers and libtorch can use |
-//! | `libtorch.rs` | where libtorch is, which version, its CUDA half |
-//! | `threads.rs` | the number of threads that libtorch computes with |
+//! | `choice.rs` | device names and what they resolve to on this machine |
+//! | `driver.rs` | CUDA devices that the driver offers and libtorch can use |
+//! | `libtorch.rs` | libtorch's folder, version and CUDA library |
+//! | `threads.rs` | libtorch's number of threads |
 //!
-//! Nothing of CUDA is linked. `libtorch_cuda.so` is opened at run time, the first time a CUDA device is asked for: a run on
-//! the processor starts without its 450 MB, and a program built on a machine without CUDA finds it where there is one.
+//! No part of CUDA is linked. `libtorch_cuda.so` is opened at run time, the first time a CUDA device is requested: a
+//! run on the CPU starts without its 450 MB, and a program built on a machine without CUDA uses CUDA where it is
+//! installed.
 
 mod choice;
 mod driver;

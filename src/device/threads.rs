@@ -1,14 +1,14 @@
-//! The number of threads that libtorch computes with.
+//! libtorch's number of threads.
 
 use super::DeviceError;
 
-/// The most threads [`set_threads`] takes.
+/// The largest number of threads accepted by [`set_threads`].
 pub const MAX_THREADS: usize = 1024;
 
-/// Lets libtorch compute one operation with `count` threads of the processor.
+/// Sets the number of CPU threads that libtorch uses for one operation.
 ///
 /// # Errors
-/// [`DeviceError::Threads`] unless `count` is from 1 to [`MAX_THREADS`].
+/// Returns [`DeviceError::Threads`] unless `count` is from 1 to [`MAX_THREADS`].
 pub fn set_threads(count: usize) -> Result<(), DeviceError> {
     match i32::try_from(count) {
         Ok(threads) if (1..=MAX_THREADS).contains(&count) => {

@@ -1,11 +1,11 @@
-//! What flows between layers.
+//! The data that flows between layers.
 
 use tch::{Device, Kind, TchError, Tensor};
 
-/// The activity of a layer, or the input of a network: the same at every timestep, or a value for each.
+/// The activity of a layer, or the input of a network: constant over time, or with a value per timestep.
 ///
 /// # Shapes
-/// `B` samples, `T` timesteps, `S` the shape of one sample at one moment (`[C, H, W]` or `[F]`).
+/// `B` samples, `T` timesteps, `S` the shape of one sample at one timestep (`[C, H, W]` or `[F]`).
 ///
 /// ```
 /// use tch::{Kind, Tensor};
@@ -18,63 +18,63 @@ use tch::{Device, Kind, TchError, Tensor};
 /// ```
 #[derive(Debug)]
 pub enum Activity {
-    /// `[B, S]` at every timestep.
+    /// `[B, S]`, the same at every timestep.
     Constant(Tensor),
-    /// `[T, B, S]`.
+    /// `[T, B, S]`, a value per timestep.
     Varying(Tensor),
 }
 
 impl Activity {
-    /// `tensor`, `[B, S]`, at every timestep. (The memory is shared.)
+    /// Creates an activity with the value `tensor`, `[B, S]`, at every timestep. (The memory is shared.)
     pub fn constant(tensor: &Tensor) -> Self {
         Self::Constant(tensor.shallow_clone())
     }
 
-    /// `tensor`, `[T, B, S]`, over time. (The memory is shared.)
+    /// Creates an activity with the values `tensor`, `[T, B, S]`. (The memory is shared.)
     pub fn varying(tensor: &Tensor) -> Self {
         Self::Varying(tensor.shallow_clone())
     }
 
-    /// The tensor, of either shape.
+    /// Returns the tensor of either variant.
     pub fn tensor(&self) -> &Tensor {
         match self {
             Self::Constant(tensor) | Self::Varying(tensor) => tensor,
         }
     }
 
-    /// The tensor by itself.
+    /// Returns the tensor by value.
     pub fn into_tensor(self) -> Tensor {
         match self {
             Self::Constant(tensor) | Self::Varying(tensor) => tensor,
         }
     }
 
-    /// The kind of its elements.
+    /// Returns the dtype.
     pub fn kind(&self) -> Kind {
         self.tensor().kind()
     }
 
-    /// The device that it is on.
+    /// Returns the device.
     pub fn device(&self) -> Device {
         self.tensor().device()
     }
 
-    /// How many dimensions come before those of one sample: 1 or 2.
+    /// Returns the number of dimensions before those of one sample: 1 or 2.
     pub(crate) fn leading(&self) -> usize {
         if self.is_varying() { 2 } else { 1 }
     }
 
-    /// Whether it has a value for each timestep.
+    /// Returns whether there is a value per timestep.
     pub fn is_varying(&self) -> bool {
         matches!(self, Self::Varying(_))
     }
 
-    /// How many samples it is of.
+    /// Returns the batch size.
     pub fn batch(&self) -> i64 {
         self.tensor().size().get(usize::from(self.is_varying())).copied().unwrap_or(0)
     }
 
-    /// How many timesteps it has a value for, if it varies.
+    /// Returns the number of timesteps, if it varies.
     pub fn steps(&self) -> Option<i64> {
         match self {
             Self::Constant(_) => None,
@@ -82,12 +82,12 @@ impl Activity {
         }
     }
 
-    /// The same tensor once more.
+    /// Returns a second handle to the same tensor.
     pub fn shallow_clone(&self) -> Self {
         self.with(self.tensor().shallow_clone())
     }
 
-    /// Another tensor in place of this one's.
+    /// Returns an activity of the same variant with another tensor.
     pub fn with(&self, tensor: Tensor) -> Self {
         match self {
             Self::Constant(_) => Self::Constant(tensor),
@@ -95,27 +95,27 @@ impl Activity {
         }
     }
 
-    /// The same in numbers of another kind.
+    /// Converts to another dtype.
     ///
     /// # Errors
-    /// When memory runs out.
+    /// Returns an error if memory runs out.
     pub fn to_kind(&self, kind: Kind) -> Result<Self, TchError> {
         Ok(self.with(self.tensor().f_to_kind(kind)?))
     }
 
-    /// The same numbers, cut out of the graph that computed them: the start of one of their own where gradients are wanted.
+    /// Detaches the values from the graph; if gradients are enabled, they become the start of a new one.
     ///
     /// # Errors
-    /// If memory runs out.
+    /// Returns an error if memory runs out.
     pub(crate) fn detached(&self) -> Result<Self, TchError> {
         let own = self.tensor();
         Ok(self.with(own.f_detach()?.f_set_requires_grad(own.requires_grad())?))
     }
 
-    /// The value at the last timestep, `[B, S]`.
+    /// Returns the value at the last timestep, `[B, S]`.
     ///
     /// # Errors
-    /// If there is no timestep.
+    /// Returns an error if there is no timestep.
     pub fn last(&self) -> Result<Tensor, TchError> {
         match self {
             Self::Constant(tensor) => Ok(tensor.shallow_clone()),
@@ -123,10 +123,10 @@ impl Activity {
         }
     }
 
-    /// The value at each of `steps` timesteps, `[T, B, S]`.
+    /// Returns the value at each of `steps` timesteps, `[T, B, S]`.
     ///
     /// # Errors
-    /// Never for a tensor that libtorch made.
+    /// Returns libtorch's error; none is expected for a valid tensor.
     pub fn over_time(&self, steps: i64) -> Result<Tensor, TchError> {
         match self {
             Self::Constant(tensor) => tensor.f_expand([&[steps], tensor.size().as_slice()].concat(), false),
@@ -134,10 +134,11 @@ impl Activity {
         }
     }
 
-    /// Applies an operation on batches to several activities at once, time folded into the batch; constant if all are.
+    /// Applies a batch operation to several activities, with time folded into the batch; the result is constant if all
+    /// are.
     ///
     /// # Errors
-    /// Those of the operation.
+    /// Returns the errors of the operation.
     pub fn map_all(
         inputs: &[Self],
         operation: impl FnOnce(&[&Tensor]) -> Result<Tensor, TchError>,

@@ -1,4 +1,4 @@
-//! Networks and recordings of the core's event engine.
+//! Adapts networks and recordings to the core's event engine.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::kernels::{TensorNumber, elements};
 use crate::network::Network;
 
-/// Lays `network` out for the event engine.
+/// Compiles `network` for the event engine.
 pub(crate) fn compile<R: Number>(network: &Network) -> Result<EventNetwork<R>> {
     if network.device() != Device::Cpu {
         return Err(EventError::Device(format!("{:?}", network.device())).into());
@@ -25,7 +25,7 @@ pub(crate) fn compile<R: Number>(network: &Network) -> Result<EventNetwork<R>> {
     Ok(EventNetwork::new(network.spec(), network.seed(), &parameters)?)
 }
 
-/// On how many threads images are simulated.
+/// Returns the number of threads on which samples are simulated.
 pub(crate) fn threads() -> usize {
     usize::try_from(tch::get_num_threads()).unwrap_or(1)
 }
@@ -46,7 +46,7 @@ pub(crate) fn signal<R: TensorNumber>(input: &Activity) -> Result<Signal<'_, R>>
 struct Part<R> {
     index: usize,
     output: Vec<R>,
-    /// One for each probe.
+    /// One per probe.
     probed: Vec<Vec<R>>,
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn record<R: Number + TensorNumber + tch::kind::Element>(
     Ok(Recording { output, probed })
 }
 
-/// From `[images][steps * size]` to `[steps, images, size]`.
+/// Stacks `[images][steps * size]` to `[steps, images, size]`.
 fn stack<R: Number + tch::kind::Element>(images: &[&[R]], steps: i64) -> Result<Tensor> {
     let steps = usize::try_from(steps).unwrap_or(1);
     let mut all = Vec::with_capacity(images.iter().map(|values| values.len()).sum());

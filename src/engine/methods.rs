@@ -1,4 +1,4 @@
-//! What a network does, by name: thin calls of [`forward`] and [`Simulation`].
+//! The forward methods of a network: thin wrappers around [`forward`] and [`Simulation`].
 
 use tch::{Tensor, nn};
 use tch_spiking_core::event::EventNetwork;
@@ -10,43 +10,48 @@ use crate::error::Result;
 use crate::network::{Layer, Network, State};
 
 impl Network {
-    /// Rates, with dropout, and batch normalisation by the statistics of the batch (which moves the running ones): what
-    /// training differentiates. `[B, input]` to `[B, output]`. Dropout is drawn by the network's seed and the number of the `step`.
+    /// Computes rates in training mode: with dropout and batch statistics (updating the running ones); differentiable.
     ///
-    /// Images of `BFloat16` make it mixed precision: what lies between the layers is `BFloat16`, and convolutions and linear
-    /// layers compute in it; parameters, their gradients, the arithmetic of neurons and the output stay of the network's kind.
+    /// `[B, input]` to `[B, output]`. Dropout is drawn from the network's seed and the training `step`.
+    ///
+    /// An input of `BFloat16` selects mixed precision: activations between layers are `BFloat16`, and convolutions and
+    /// linear layers compute in it; parameters, their gradients, the arithmetic of neurons and the output keep the
+    /// network's dtype.
     ///
     /// # Errors
-    /// If the input is not what the network takes.
+    /// Returns an error if the input is not what the network expects.
     pub fn forward_training(&self, input: &Tensor, step: u64) -> Result<Tensor> {
         Ok(self.rates_activity(&Activity::constant(input), Some(step))?.into_tensor())
     }
 
-    /// Rates of an input that may vary over time, differentiable: as in the training step of this number, or outside of training.
+    /// Computes rates of an input that may vary over time, differentiably: in training `step`, or outside of training
+    /// if `None`.
     ///
-    /// At each timestep neurons have the rate of their current, without memory; synapses filter over time from zero, or pass a
-    /// constant input through.
+    /// At each timestep, neurons output the rate of their current, without memory; synapses filter over time from zero,
+    /// or pass a constant input through.
     ///
     /// # Errors
-    /// If the input is not what the network takes.
+    /// Returns an error if the input is not what the network expects.
     pub fn rates_activity(&self, input: &Activity, step: Option<u64>) -> Result<Activity> {
         let training = step.map(|number| TrainingStep { number });
         forward(self, input, None, &mut Pass { training, ..Pass::rates() })
     }
 
-    /// Rates, without dropout, normalised by running statistics. `[B, input]` to `[B, output]`. Images may be of `BFloat16`, as in
+    /// Computes rates in inference mode: without dropout, with running statistics.
+    ///
+    /// `[B, input]` to `[B, output]`. The input may be `BFloat16`, as in
     /// [`forward_training`](Self::forward_training).
     ///
     /// # Errors
-    /// If the input is not what the network takes.
+    /// Returns an error if the input is not what the network expects.
     pub fn forward_rates(&self, input: &Tensor) -> Result<Tensor> {
         Ok(self.rates_activity(&Activity::constant(input), None)?.into_tensor())
     }
 
-    /// The first layer whose rates hold a NaN or an infinity for this input, if any.
+    /// Returns the first layer whose rates contain a NaN or an infinity for this input, if any.
     ///
     /// # Errors
-    /// If the input is not what the network takes.
+    /// Returns an error if the input is not what the network expects.
     pub fn first_non_finite_layer(&self, input: &Activity) -> Result<Option<&Layer>> {
         let _without_gradient = tch::no_grad_guard();
         let mut found = FirstNonFinite::default();
@@ -54,20 +59,20 @@ impl Network {
         Ok(found.index.map(|index| &self.layers()[index]))
     }
 
-    /// A copy of the network laid out for the event engine: single images on the CPU, without libtorch. `R` is the number
-    /// type to compute in, `f32` or `f64`.
+    /// Compiles a copy of the network for the event engine: single samples on the CPU, without libtorch. `R` is the
+    /// number type of the computation, `f32` or `f64`.
     ///
     /// # Errors
-    /// If the network is not on the CPU or has a layer that this engine cannot run.
+    /// Returns an error if the network is not on the CPU or has a layer that this engine does not support.
     pub fn compile<R: Number>(&self) -> Result<EventNetwork<R>> {
         event::compile(self)
     }
 
-    /// One timestep with `input` `[B, input]`: returns the output `[B, output]` and advances `state` in place. For input that
-    /// streams in.
+    /// Runs one timestep with `input` `[B, input]`: returns the output `[B, output]` and advances `state` in place. For
+    /// streaming input.
     ///
     /// # Errors
-    /// If input or state do not fit the network.
+    /// Returns an error if input or state do not match the network.
     pub fn step(&self, input: &Tensor, state: &mut State) -> Result<Tensor> {
         let _without_gradient = tch::no_grad_guard();
         let input = Activity::constant(input);
@@ -75,16 +80,18 @@ impl Network {
         Ok(output.over_time(1)?.f_squeeze_dim(0)?)
     }
 
-    /// `steps` timesteps with the constant `input` `[B, input]`, from a fresh state; the output over time and all that is
-    /// probed are in the [`Recording`].
+    /// Runs `steps` timesteps with the constant `input` `[B, input]` from a fresh state.
+    ///
+    /// The output over time and all probed quantities are in the [`Recording`].
     ///
     /// # Errors
-    /// If the input does not fit, `steps` is below 1, or a probe names something that is not there.
+    /// Returns an error if the input does not match, `steps` is below 1, or a probe names something that does not
+    /// exist.
     pub fn simulate(&self, input: &Tensor, steps: i64, probes: &[Probe]) -> Result<Recording> {
         Simulation { steps, probes, ..Simulation::default() }.run(self, &Activity::constant(input))
     }
 
-    /// The same with an input for every timestep, `[T, B, input]`.
+    /// Runs a simulation with an input per timestep, `[T, B, input]`.
     ///
     /// # Errors
     /// As for [`simulate`](Self::simulate).
@@ -93,10 +100,10 @@ impl Network {
         Simulation { steps, probes, ..Simulation::default() }.run(self, &Activity::varying(input))
     }
 
-    /// `steps` timesteps with `input`, from `state`, which is advanced in place.
+    /// Runs `steps` timesteps with `input` and advances `state` in place.
     ///
     /// # Errors
-    /// As for [`simulate`](Self::simulate), and if the state does not fit.
+    /// Returns an error as for [`simulate`](Self::simulate), and if the state does not match.
     pub fn simulate_from(
         &self,
         input: &Activity,
@@ -109,9 +116,10 @@ impl Network {
     }
 }
 
-/// tch's own trait for what can be trained: rates, in a training step with dropout drawn by libtorch's generator.
+/// tch's trait for trainable modules: rates; in a training step, dropout is drawn from libtorch's generator.
 ///
-/// Simulation is asked for by name. (The trait cannot return an error, so a wrong input is a panic, as in tch's own layers.)
+/// Simulation must be requested by name. (The trait cannot return an error, so a wrong input panics, as in tch's own
+/// layers.)
 impl nn::ModuleT for Network {
     fn forward_t(&self, input: &Tensor, train: bool) -> Tensor {
         let output = match train {

@@ -1,14 +1,14 @@
-//! How activity goes through a network, and how time runs.
+//! Forward passes and simulation over time.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `activity.rs` | what flows between layers ([`Activity`]) |
-//! | `pass.rs` | the one propagation, in any mode ([`forward`]) |
-//! | `observer.rs` | what looks at a pass ([`Observer`]) |
-//! | `methods.rs` | what a [`Network`](crate::Network) does by name: `forward_rates`, `simulate` .. |
-//! | `recording.rs`, `observers.rs` | the [`Recording`] of a simulation, and what makes it |
-//! | `simulation.rs` | a whole simulation in pieces that fit into memory ([`Simulation`]) |
-//! | `event.rs` | networks and recordings of the core's event engine |
+//! | `activity.rs` | the data that flows between layers ([`Activity`]) |
+//! | `pass.rs` | the forward pass, in any mode ([`forward`]) |
+//! | `observer.rs` | observers of a pass ([`Observer`]) |
+//! | `methods.rs` | the methods of [`Network`](crate::Network): `forward_rates`, `simulate` .. |
+//! | `recording.rs`, `observers.rs` | the [`Recording`] of a simulation and the observers that make it |
+//! | `simulation.rs` | a whole simulation, split to fit into memory ([`Simulation`]) |
+//! | `event.rs` | adapter to the core's event engine |
 
 mod activity;
 pub(crate) mod event;
@@ -28,14 +28,15 @@ pub(crate) use simulation::record;
 pub use tch_spiking_core::event::{EventError, EventNetwork, EventState, Response};
 pub use tch_spiking_core::probe::{Probe, Quantity};
 
-/// What computes a simulation. All give the same spikes, up to rounding.
+/// The engine that runs a simulation. All give the same spikes, up to rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Engine {
-    /// The event engine where it can run the network and little enough is active in the first images; else the dense one.
+    /// The event engine if it supports the network and the activity of the first samples is sparse enough; otherwise
+    /// the dense one.
     #[default]
     Auto,
-    /// libtorch, any device: every layer computes all timesteps at once.
+    /// libtorch, on any device: every layer computes all timesteps at once.
     Dense,
-    /// The CPU, one image at a time, arithmetic only where there are spikes.
+    /// The CPU, one sample at a time, computing only where there are spikes.
     Event,
 }

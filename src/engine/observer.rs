@@ -1,4 +1,4 @@
-//! What looks at a pass, layer by layer.
+//! Observers of a pass, called layer by layer.
 
 use tch::Tensor;
 
@@ -6,44 +6,44 @@ use super::Activity;
 use crate::error::Result;
 use crate::network::Layer;
 
-/// What looks at a pass, layer by layer. Every method does nothing by default.
+/// An observer of a pass, called layer by layer. Every method does nothing by default.
 pub trait Observer: std::fmt::Debug {
-    /// Before a layer is computed; may replace its inputs.
+    /// Called before a layer is computed; may replace its inputs.
     ///
     /// # Errors
-    /// End the pass.
+    /// An error ends the pass.
     fn before(&mut self, _index: usize, _layer: &Layer, _inputs: &mut [Activity]) -> Result<()> {
         Ok(())
     }
 
-    /// Whether to record a state variable of a layer of neurons.
+    /// Returns whether to record a state variable of a layer of neurons.
     fn records(&self, _layer: &Layer, _variable: &str) -> bool {
         false
     }
 
-    /// After a layer was computed; may replace its output.
+    /// Called after a layer was computed; may replace its output.
     ///
     /// # Errors
-    /// End the pass.
+    /// An error ends the pass.
     fn after(&mut self, _visit: &mut Visit) -> Result<()> {
         Ok(())
     }
 }
 
-/// A layer just computed.
+/// A layer that was just computed.
 #[derive(Debug)]
 pub struct Visit<'a> {
-    /// The layer's index.
+    /// Index of the layer.
     pub index: usize,
     /// The layer.
     pub layer: &'a Layer,
-    /// What it read.
+    /// Inputs of the layer.
     pub inputs: &'a [Activity],
-    /// What it passes on.
+    /// Output of the layer.
     pub output: Activity,
-    /// How many timesteps there are.
+    /// Number of timesteps.
     pub steps: i64,
-    /// The length of a timestep (s).
+    /// Timestep (s).
     pub dt: f64,
     /// Of a layer of spiking neurons: what was recorded, and the output's sum over time where it was at hand.
     pub spikes: Option<Recorded>,

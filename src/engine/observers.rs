@@ -1,4 +1,4 @@
-//! Observers that several rooms share.
+//! Observers used by several modules.
 
 use tch::{Kind, TchError, Tensor};
 use tch_spiking_core::spec::LayerKind;
@@ -7,10 +7,10 @@ use super::{Observer, Probe, Quantity, Visit};
 use crate::error::Result;
 use crate::network::{Layer, Parameters};
 
-/// Timesteps up to which adding up spikes in single precision, one after the other, cannot be off by half a spike.
+/// Up to this number of timesteps, a sequential sum of spikes in single precision is off by less than half a spike.
 const MOST_IN_SINGLE: i64 = 1000;
 
-/// Finds the first layer whose activity holds a NaN or an infinity.
+/// Finds the first layer whose activity contains a NaN or an infinity.
 #[derive(Debug, Default)]
 pub(super) struct FirstNonFinite {
     pub(super) index: Option<usize>,
@@ -27,7 +27,7 @@ impl Observer for FirstNonFinite {
     }
 }
 
-/// Records what is probed.
+/// Records the probed quantities.
 #[derive(Debug)]
 pub(super) struct Recorder<'a> {
     pub(super) probes: &'a [Probe],
@@ -52,7 +52,7 @@ impl Observer for Recorder<'_> {
     }
 }
 
-/// A quantity of a layer just computed.
+/// Returns a quantity of the layer just computed.
 fn quantity(quantity: &Quantity, visit: &mut Visit) -> Result<Option<Tensor>> {
     let (steps, layer) = (visit.steps, visit.layer);
     Ok(match (quantity, layer.kind(), &layer.parameters) {
@@ -69,7 +69,7 @@ fn quantity(quantity: &Quantity, visit: &mut Visit) -> Result<Option<Tensor>> {
                 Some(total) if steps <= MOST_IN_SINGLE => total.f_to_kind(Kind::Double)?,
                 _ => visit.output.tensor().f_sum_dim_intlist(0, false, Kind::Double)?,
             };
-            // Whole numbers, freed of the rounding of amplitude over dt.
+            // Rounded to integers, to remove the rounding error of amplitude over dt.
             Some(sum.f_div_scalar(per_spike)?.f_round()?.f_to_kind(visit.output.tensor().kind())?)
         }
         (Quantity::State(name), LayerKind::Neuron(spec), _) => {

@@ -1,8 +1,8 @@
-//! The one way that activity goes through a network, in any mode, on libtorch, on any device.
+//! The forward pass of a network, in any mode, on libtorch and any device.
 //!
-//! A network without delayed connections runs layer by layer over all of time: one convolution on `[T * B, C, H, W]`, then one
-//! scan over `T` inside one kernel, instead of `T` rounds of small ones. What comes before the first neurons sees a constant
-//! input and is computed once.
+//! A network without delayed connections runs layer by layer over all timesteps: one convolution on `[T * B, C, H, W]`,
+//! then one scan over `T` in one kernel, instead of `T` rounds of small operations. Layers before the first neurons
+//! have a constant input and are computed once.
 
 use tch::Kind;
 use tch_spiking_core::Synapse;
@@ -14,44 +14,44 @@ use crate::error::Result;
 use crate::network::{Layer, Network, Neurons, Parameters, State};
 use crate::operation::{self, DriveNoise, Spikes, SpikingDrive};
 
-/// What neurons compute.
+/// The computation of neurons in a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// The rate at each timestep, without memory; differentiable. Synapses pass a constant input through.
     Rates,
-    /// Spikes, from the state on.
+    /// Spikes, continuing from the state.
     Spikes,
     /// Spikes forward, the gradient of the rate at each timestep backward (KerasSpiking's spiking-aware training).
     SpikingAware,
 }
 
-/// A training step: dropout and the statistics of the batch are on.
+/// A training step: enables dropout and batch statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrainingStep {
-    /// Its number, which dropout is drawn by.
+    /// Number of the step, from which dropout is drawn.
     pub number: u64,
 }
 
-/// How activity goes through a network.
+/// The settings of a forward pass.
 #[derive(Debug)]
 pub struct Pass<'a> {
-    /// What neurons compute.
+    /// Computation of the neurons.
     pub mode: Mode,
-    /// How many timesteps; of no meaning for rates of a constant input.
+    /// Number of timesteps; ignored for rates of a constant input.
     pub steps: i64,
-    /// The training step that this is, if it is one.
+    /// The training step, if it is one.
     pub training: Option<TrainingStep>,
-    /// Sees every layer's activity.
+    /// Observer of every layer's activity.
     pub observer: Option<&'a mut dyn Observer>,
 }
 
 impl Pass<'_> {
-    /// Rates, outside of training.
+    /// Creates a pass of rates outside of training.
     pub fn rates() -> Self {
         Self { mode: Mode::Rates, steps: 1, training: None, observer: None }
     }
 
-    /// `steps` timesteps of spikes, outside of training.
+    /// Creates a pass of `steps` timesteps of spikes outside of training.
     pub fn spikes(steps: i64) -> Self {
         Self { mode: Mode::Spikes, steps, training: None, observer: None }
     }
@@ -59,10 +59,11 @@ impl Pass<'_> {
 
 /// Runs `network` on `input`; `state`, which spikes need, is advanced in place.
 ///
-/// Gradients are recorded or not as libtorch's own setting says (`tch::no_grad`), and flow in the modes for training.
+/// Whether gradients are recorded depends on libtorch's setting (`tch::no_grad`); they flow in the modes for training.
 ///
 /// # Errors
-/// If input or state do not fit the network, a layer of neurons has no rate in a mode that needs it, or the network is recurrent.
+/// Returns an error if input or state do not match the network, a layer of neurons has no rate in a mode that needs
+/// it, or the network is recurrent.
 pub fn forward(
     network: &Network,
     input: &Activity,
@@ -78,7 +79,7 @@ pub fn forward(
             Origin::Node(from) => activities[from].as_ref().map(Activity::shallow_clone),
         };
         let mut inputs: Vec<Activity> = layer.inputs().iter().filter_map(|edge| read(edge.from)).collect();
-        // Freed as soon as nothing reads them any more.
+        // Freed as soon as no later layer reads them.
         for edge in layer.inputs() {
             if let Origin::Node(from) = edge.from
                 && network.last_reader(from) <= index
@@ -108,9 +109,9 @@ pub fn forward(
     Ok(output.to_kind(network.kind())?)
 }
 
-/// What can be known to be wrong before anything is computed.
+/// Checks everything that can be checked before computing.
 fn check(network: &Network, input: &Activity, state: Option<&State>, pass: &Pass) -> Result<(), NetworkError> {
-    // In mixed precision, the rates' images may be of a shorter kind.
+    // In mixed precision, the input of rates may be of a shorter dtype.
     let kind = match (pass.mode, input.tensor().kind(), network.kind()) {
         (Mode::Rates, Kind::BFloat16, Kind::Float) => Kind::BFloat16,
         (_, _, kind) => kind,
@@ -141,7 +142,7 @@ pub(super) fn check_steps(input: &Activity, steps: i64) -> Result<(), NetworkErr
     }
 }
 
-/// A layer in its place in the network.
+/// A layer at its position in the network.
 struct Place<'a> {
     network: &'a Network,
     layer: &'a Layer,
@@ -258,7 +259,7 @@ impl Place<'_> {
                 let mask = crate::network::dropout_mask(input.tensor(), shape, dropout.p, rng)?;
                 Ok(input.with(input.tensor().f_mul(&mask)?))
             }
-            // Written for the network's own kind.
+            // Custom layers compute in the network's own dtype.
             (LayerKind::Custom(_), ..) => {
                 let (own, given) = (self.network.kind(), input.tensor().kind());
                 let inputs = inputs.iter().map(|input| input.to_kind(own)).collect::<Result<Vec<_>, _>>()?;

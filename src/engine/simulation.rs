@@ -1,4 +1,4 @@
-//! A whole simulation, from a fresh state, in pieces that fit into memory.
+//! A whole simulation from a fresh state, split to fit into memory.
 
 use tch::{Device, Kind};
 use tch_spiking_core::event::EventNetwork;
@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::kernels::{TensorNumber, share_out_reading};
 use crate::network::{Network, State};
 
-/// How to simulate.
+/// The settings of a simulation.
 ///
 /// ```no_run
 /// # fn example(net: &tch_spiking::Network, images: tch::Tensor) -> tch_spiking::Result<()> {
@@ -24,14 +24,14 @@ use crate::network::{Network, State};
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Simulation<'a> {
-    /// How many timesteps.
+    /// Number of timesteps.
     pub steps: i64,
-    /// What to record beside the output.
+    /// Quantities to record beside the output.
     pub probes: &'a [Probe],
-    /// About how much memory (bytes) the activities of the layers may take in the dense engine; images and time
-    /// are cut into pieces that small. The default, 16 MiB, about fits into a processor's cache: more is slower.
+    /// Approximate memory (bytes) for the activities of the layers in the dense engine; samples and time
+    /// are split accordingly. The default, 16 MiB, about fits into a CPU cache: larger values are slower.
     pub memory: usize,
-    /// What computes it.
+    /// Engine that runs the simulation.
     pub engine: Engine,
 }
 
@@ -41,13 +41,13 @@ impl Default for Simulation<'_> {
     }
 }
 
-/// Of [`Engine::Auto`]: the share of active inputs above which the dense engine is faster (on the reference network, the event
-/// engine is 9 times faster at 5 %, 4 times at 18 %, and would be overtaken beyond 60 %), and from how many images that is
-/// estimated.
+/// For [`Engine::Auto`]: the fraction of active inputs above which the dense engine is faster (on the reference
+/// network, the event engine is 9 times faster at 5 %, 4 times at 18 %, and would be slower above 60 %), and the number
+/// of samples used for the estimate.
 const DENSE_ABOVE: f64 = 0.6;
 const SAMPLE: i64 = 2;
 
-/// Fewer timesteps at a time are not worth the calls, whatever the memory.
+/// Fewer timesteps at a time are not worth the overhead, whatever the memory.
 const SHORTEST_STRETCH: i64 = 8;
 
 impl<'a> Simulation<'a> {
@@ -77,9 +77,8 @@ impl<'a> Simulation<'a> {
     /// Runs `network` on `input` from a fresh state. The images do not influence each other, so how they are split into
     /// batches does not change the result.
     ///
-    /// # Errors
-    /// If input and network do not fit, `steps` is below 1, a probe names something that is not there, or the event engine
-    /// was asked for and cannot do it.
+    /// Returns an error if the input does not match the network, `steps` is below 1, a probe names something that does
+    /// not exist, or the event engine was requested and does not support it.
     pub fn run(&self, network: &Network, input: &Activity) -> Result<Recording> {
         let _without_gradient = tch::no_grad_guard();
         super::pass::check_steps(input, self.steps)?;
@@ -100,7 +99,7 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// The network compiled for the event engine, if that is what is to run it.
+    /// Returns the network compiled for the event engine, if that is to run it.
     pub(crate) fn event<R: Number + TensorNumber>(
         &self,
         network: &Network,
@@ -156,20 +155,20 @@ impl<'a> Simulation<'a> {
             _ => 1,
         };
         let tile = (self.at_once(network, self.steps) / threads).clamp(1, batch.max(1));
-        // Where not even one image fits, its time is cut into stretches too.
+        // If not even one sample fits, its time is split too.
         let stretch = (self.at_once(network, tile) / threads).clamp(SHORTEST_STRETCH, self.steps.max(SHORTEST_STRETCH));
         if tile >= batch {
             return self.run_tile(network, input, stretch, 0);
         }
         let run_part = |network: &Network, input: &Activity, index: usize| {
-            // A guard is of its thread.
+            // A guard applies to its own thread only.
             let _without_gradient = tch::no_grad_guard();
             let start = index as i64 * tile;
             let dimension = i64::from(input.is_varying());
             let part = input.with(input.tensor().f_narrow(dimension, start, tile.min(batch - start))?);
             self.run_tile(network, &part, stretch, start)
         };
-        // A tile on each thread keeps both busy, its activity in the cache of one: faster than both on one tile.
+        // One tile per thread, each in that core's cache, is faster than all threads on one tile.
         let parts = (batch as usize).div_ceil(tile as usize);
         let mut workers: Vec<Vec<(usize, Result<Recording>)>> = (0..threads).map(|_| Vec::new()).collect();
         share_out_reading(&mut workers, parts, &(network, input), |(network, input), done, index| {
@@ -180,7 +179,7 @@ impl<'a> Simulation<'a> {
         Ok(Recording::of_batches(&parts.into_iter().map(|(_, part)| part).collect::<Result<Vec<_>>>()?)?)
     }
 
-    /// The samples from `first` on, over all of time.
+    /// Runs the samples from `first` on, over all timesteps.
     fn run_tile(&self, network: &Network, input: &Activity, stretch: i64, first: i64) -> Result<Recording> {
         network.check_input(input.tensor(), input.leading(), network.kind())?;
         let mut state = network.zero_state(input.batch())?;
@@ -201,8 +200,8 @@ impl<'a> Simulation<'a> {
         Ok(Recording::of_stretches(&parts.collect::<Result<Vec<_>>>()?)?)
     }
 
-    /// How many images of so many steps, or steps of so many images, fit into the memory allowed, by the activities that are alive
-    /// at a time.
+    /// Returns how many samples of `of` steps, or steps of `of` samples, fit into the memory limit, given the
+    /// activities that are alive at the same time.
     fn at_once(&self, network: &Network, of: i64) -> i64 {
         let element = if network.kind() == Kind::Double { 8 } else { 4 };
         let each = (widest(network).max(1) as u128) * (of.max(1) as u128) * element;
@@ -216,7 +215,8 @@ fn check_probes(network: &Network, probes: &[Probe]) -> Result<()> {
     Ok(probes.iter().try_for_each(|probe| probe.check(layers.clone()))?)
 }
 
-/// The most numbers of one sample and timestep that are alive at a time: a layer's output and all that is still to be read.
+/// The most numbers of one sample and timestep that are alive at a time: a layer's output and all that is still to be
+/// read.
 fn widest(network: &Network) -> i64 {
     let size = |shape: &[i64]| shape.iter().product::<i64>();
     let input = size(&network.spec().input);
@@ -230,7 +230,7 @@ fn widest(network: &Network) -> i64 {
     alive.max().unwrap_or(input)
 }
 
-/// Runs `steps` timesteps of `input` in the dense engine from `state`, which is advanced in place, and records what is probed.
+/// Runs `steps` timesteps of `input` in the dense engine, advances `state` in place, and records the probes.
 pub(crate) fn record(
     network: &Network,
     input: &Activity,

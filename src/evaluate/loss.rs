@@ -1,4 +1,4 @@
-//! How far the outputs of spikes are from their targets.
+//! The loss of a network as spikes.
 
 use tch::Kind;
 
@@ -8,14 +8,13 @@ use crate::error::Result;
 use crate::network::SpikingSequential;
 use crate::train::Objective;
 
-/// The mean loss of `samples` with the network as spikes, without gradients; `NaN` of no samples.
+/// Computes the mean loss of `samples` with the network as spikes, without gradients; `NaN` without samples.
 ///
-/// How they are simulated is that of [`SpikingOptions`](super::SpikingOptions), but to the last step whatever the confidence. The
-/// objective sees the output over time,
-/// `[T, B, output]`.
+/// [`SpikingOptions`](super::SpikingOptions) applies, except for the confidence: every sample runs to the last step.
+/// The objective takes the output over time, `[T, B, output]`.
 ///
 /// # Errors
-/// If the samples are not what the network takes, or have no targets of the objective's kind.
+/// If the samples do not match the network, or their targets do not match the objective.
 pub fn spiking_loss(
     network: &SpikingSequential,
     samples: &dyn Samples,

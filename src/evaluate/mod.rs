@@ -1,4 +1,4 @@
-//! How good a network is: as rates, and as spikes at every timestep.
+//! Evaluation of a network: accuracy as rates, and as spikes at every timestep.
 
 mod loss;
 mod tally;
@@ -21,11 +21,11 @@ use crate::network::{LayerKind, NeuronSpec, SpikingSequential};
 pub use self::loss::spiking_loss;
 pub use crate::data::Labelled;
 
-/// The share of samples that the network, as rates, classifies right; `NaN` of no samples. Over time, the answer is that of the
+/// Computes the accuracy of the network as rates (0 to 1); `NaN` without samples. Over time, the answer is that of the
 /// last timestep.
 ///
 /// # Errors
-/// If the samples are not what the network takes, or have no classes.
+/// If the samples do not match the network, or have no classes.
 pub fn rate_accuracy(network: &SpikingSequential, data: &dyn Samples) -> Result<f64> {
     let _without_gradient = tch::no_grad_guard();
     let mut right = 0;
@@ -42,23 +42,24 @@ fn classes(batch: &Batch) -> Result<&Tensor> {
     match &batch.target {
         Target::Classes(classes) => Ok(classes),
         Target::Values(_) | Target::Sequence(_) => {
-            Err(DataError::Misfit("an accuracy needs classes, the samples have values".to_string()).into())
+            Err(DataError::Misfit("accuracy needs classes as targets, but the samples have values".to_string()).into())
         }
     }
 }
 
-/// How to run images as spikes.
+/// Options of an evaluation as spikes.
 #[derive(Clone, Copy, Debug)]
 pub struct SpikingOptions {
-    /// How many timesteps; samples over time have their own number, all the same.
+    /// The number of timesteps; samples over time have their own number, equal for all.
     pub steps: i64,
-    /// See [`Simulation::memory`].
+    /// The memory budget (bytes), see [`Simulation::memory`].
     pub memory: usize,
-    /// What computes it.
+    /// The engine.
     pub engine: Engine,
-    /// An image is answered as soon as the highest output leads the second by this much; the event engine stops there.
+    /// The margin of the highest output over the second at which an image counts as answered; the event engine stops
+    /// there.
     pub confidence: Option<f64>,
-    /// Run only the first so many samples; all if not given.
+    /// The number of samples to run, from the first; all if not given.
     pub samples: Option<i64>,
 }
 
@@ -69,20 +70,20 @@ impl Default for SpikingOptions {
     }
 }
 
-/// What came of running images as spikes.
+/// The result of an evaluation as spikes.
 #[derive(Clone, Debug, Serialize)]
 pub struct SpikingEvaluation {
-    /// The share of images classified right from the output at each step. An image that stopped early keeps its answer.
+    /// The accuracy from the output at each step (0 to 1). An image that stopped early keeps its answer.
     pub accuracy_by_step: Vec<f64>,
-    /// Timesteps until the answer, on average.
+    /// The mean number of timesteps until the answer.
     pub mean_steps: f64,
-    /// What computed it: `dense` or `event`.
+    /// The engine that was used: `dense` or `event`.
     pub engine: &'static str,
-    /// What the neurons did.
+    /// The activity of each layer of neurons.
     pub layers: Vec<LayerActivity>,
-    /// Spikes of all neurons for one image, on average.
+    /// The mean number of spikes of all neurons per image.
     pub spikes_per_image: f64,
-    /// How long it took (s).
+    /// Duration (s).
     pub seconds: f64,
 }
 
@@ -93,32 +94,32 @@ impl SpikingEvaluation {
     }
 }
 
-/// What a layer of neurons did, over all images.
+/// The activity of a layer of neurons, over all images.
 #[derive(Clone, Debug, Serialize)]
 pub struct LayerActivity {
     /// The layer's name.
     pub name: String,
-    /// How many neurons it has.
+    /// The number of neurons.
     pub neurons: i64,
     /// Mean firing rate (Hz).
     pub mean_rate: f64,
     /// The highest firing rate of any neuron for any image (Hz).
     pub max_rate: f64,
-    /// The share of neurons that do not spike for an image, on average.
+    /// The mean fraction of neurons that do not spike for an image.
     pub silent_fraction: f64,
-    /// The share of neurons that spike for no image at all.
+    /// The fraction of neurons that do not spike for any image.
     pub dead_fraction: f64,
-    /// The share of neurons that spike for an image as often as they can (95 % of it), on average.
+    /// The mean fraction of neurons that reach at least 95 % of the maximum spike count for an image.
     pub saturated_fraction: f64,
-    /// Spikes of the layer for one image, on average.
+    /// The mean number of spikes of the layer per image.
     pub spikes_per_image: f64,
 }
 
-/// Runs `data` through the spiking network for `steps` timesteps; `memory` (bytes) bounds what is simulated at a time.
-/// `progress` is told how many images are done.
+/// Evaluates `data` as spikes for `steps` timesteps; `memory` (bytes) limits how much is simulated at a time.
+/// `progress` receives the number of completed images.
 ///
 /// # Errors
-/// If the images are not what the network takes, or `steps` is below 1.
+/// If the images do not match the network, or `steps` is below 1.
 pub fn spiking(
     network: &SpikingSequential,
     data: &dyn Samples,
@@ -129,10 +130,10 @@ pub fn spiking(
     spiking_with(network, data, SpikingOptions { steps, memory, ..SpikingOptions::default() }, progress)
 }
 
-/// The same with all options.
+/// Evaluates `data` as spikes, with all options.
 ///
 /// # Errors
-/// As for [`spiking`], or if the event engine was asked for and cannot run the network.
+/// As for [`spiking`], or if the event engine was requested and cannot run the network.
 pub fn spiking_with(
     network: &SpikingSequential,
     data: &dyn Samples,
@@ -246,7 +247,7 @@ fn evaluate<R: Number + TensorNumber + tch::kind::Element>(
     })
 }
 
-/// A layer of neurons, and how often a neuron of it can spike in a step.
+/// A layer of neurons, and the maximum number of spikes of a neuron per step.
 struct Watched {
     index: usize,
     most_rate: f64,

@@ -1,15 +1,15 @@
-//! Counting over images: right answers at each step, spikes of each layer.
+//! Counts over images: correct answers at each step, spikes of each layer.
 
 use tch_spiking_core::event::{highest, lead};
 use tch_spiking_core::kernels::Number;
 use tch_spiking_core::simd::{Kernel, vectorised};
 
-/// Sums over the images seen so far: whole numbers, so that the order in which threads add them does not matter.
+/// Sums over images: integers, so that the order in which threads add them does not matter.
 #[derive(Default)]
 pub(super) struct Tally {
-    /// Images classified right at each step.
+    /// The number of correct images at each step.
     pub(super) right: Vec<u64>,
-    /// Steps until the answer, of all images.
+    /// The sum of the steps until the answer, over all images.
     pub(super) answered: usize,
     pub(super) simulated: usize,
     pub(super) layers: Vec<LayerTally>,
@@ -68,7 +68,8 @@ impl Tally {
 }
 
 impl LayerTally {
-    /// Adds an image's spike counts, of neurons that can spike at most `most` times (infinite for those without a bound).
+    /// Adds an image's spike counts, of neurons that can spike at most `most` times (infinite for those without a
+    /// bound).
     pub(super) fn add<'a, R: Number>(&mut self, counts: impl Iterator<Item = &'a [R]>, most: f64) {
         let mut start = 0;
         for counts in counts {

@@ -1,4 +1,4 @@
-//! Files of networks: weights, and TorchScript.
+//! Network file formats: weights and TorchScript.
 
 pub mod torchscript;
 pub mod weights;

@@ -20,24 +20,24 @@ impl TensorNumber for bf16 {
     const KIND: Kind = Kind::BFloat16;
 }
 
-/// The elements of a contiguous CPU tensor.
+/// Borrows the elements of a contiguous CPU tensor.
 ///
 /// # Errors
-/// If it is elsewhere, of another kind or not contiguous.
+/// Returns an error if the tensor is on another device, of another dtype or not contiguous.
 pub(crate) fn elements<T: TensorNumber>(tensor: &Tensor) -> Result<&[T], TchError> {
     let (pointer, length) = checked_pointer::<T>(tensor)?;
     // SAFETY: contiguous, of this kind and in host memory (checked); the storage lives as long as the borrowed tensor.
-    // That nobody writes meanwhile is the contract of every tensor operation.
+    // By the contract of all tensor operations, nobody writes to it meanwhile.
     Ok(unsafe { std::slice::from_raw_parts(pointer, length) })
 }
 
-/// The elements of a contiguous CPU tensor, to be written.
+/// Borrows the elements of a contiguous CPU tensor mutably.
 ///
 /// # Errors
-/// If it is elsewhere, of another kind or not contiguous.
+/// Returns an error if the tensor is on another device, of another dtype or not contiguous.
 pub(crate) fn elements_mut<T: TensorNumber>(tensor: &mut Tensor) -> Result<&mut [T], TchError> {
     let (pointer, length) = checked_pointer::<T>(tensor)?;
-    // SAFETY: as for `elements`; the callers, all in this crate, pass tensors whose storage they just made or own.
+    // SAFETY: as for `elements`; the callers, all in this crate, pass tensors whose storage they just created or own.
     Ok(unsafe { std::slice::from_raw_parts_mut(pointer, length) })
 }
 

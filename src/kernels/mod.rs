@@ -1,15 +1,15 @@
-//! Kernels over whole layers: the core's blocks shared out over libtorch's threads, and the same formulas on CUDA.
+//! Kernels over whole layers: the core's kernels run on libtorch's threads, and the same formulas on CUDA.
 //!
 //! | file | does |
 //! |---|---|
 //! | `rate.rs` | rate forward and backward: gain, bias, rate and its gradient in one pass each |
-//! | `scan.rs` | the spiking step over all timesteps, state in registers |
+//! | `scan.rs` | the spiking step over all timesteps, with the state in registers |
 //! | `cuda/` | the same on CUDA, compiled at run time |
 //! | `elements.rs` | tensors as slices |
-//! | `threads.rs` | memory that several threads write, each its own part; work shared out over libtorch's own threads |
+//! | `threads.rs` | memory that several threads write in disjoint parts; work distribution over libtorch's threads |
 //!
-//! A kernel sees a layer's current as `[rows, neurons]` in memory order: a row is one image (or one timestep of one image),
-//! and gain and bias have one value a neuron.
+//! A kernel sees a layer's current as `[rows, neurons]` in memory order: a row is one sample (or one timestep of one
+//! sample), and gain and bias have one value per neuron.
 
 #![allow(unsafe_code)]
 
@@ -27,10 +27,10 @@ pub(crate) use scan::{NoiseRows, Scan, scan};
 pub use tch_spiking_core::simd::instruction_set;
 pub(crate) use threads::share_out_reading;
 
-/// How many rows `drive` has; panics unless the lengths fit together, which unchecked indexing relies on.
+/// Returns the number of rows of `drive`; panics unless the lengths match, which unchecked indexing relies on.
 fn rows<R, S>(drive: &tch_spiking_core::kernels::Drive<R, S>) -> usize {
     let neurons = drive.neurons();
-    assert_eq!(drive.bias.len(), neurons, "one bias a neuron");
+    assert_eq!(drive.bias.len(), neurons, "one bias per neuron");
     let rows = drive.input.len().checked_div(neurons).unwrap_or(0);
     assert_eq!(rows * neurons, drive.input.len(), "whole rows");
     rows

@@ -1,4 +1,4 @@
-//! Rate neurons, forward and backward, over rows of neurons.
+//! The rate kernels, forward and backward, over rows of neurons.
 
 use tch_spiking_core::kernels::{Drive, GradientBlock, RateBlock, Stored};
 use tch_spiking_core::neuron::RateNeuron;
@@ -6,16 +6,16 @@ use tch_spiking_core::neuron::RateNeuron;
 use super::rows;
 use super::threads::{SharedMut, parallel_for};
 
-/// Most columns that a task works on, so that gain, bias and a bias gradient stay in the first-level cache from row to row.
+/// The largest number of columns per task, so that gain, bias and a bias gradient stay in the L1 cache from row to row.
 const BLOCK: usize = 1024;
-/// The number of tasks is a multiple of this, so that threads get equal shares.
+/// The number of tasks is a multiple of this, so that threads get equal shares of the work.
 const SHARES: usize = 8;
-/// Columns that begin at a line of the cache.
+/// Columns per cache line.
 const LINE: usize = 16;
-/// Elements below which a second thread costs more than it saves.
+/// Number of elements below which a second thread costs more than it saves.
 const GRAIN: usize = 16 * 1024;
 
-/// `output = rate(gain * input + bias)`. In memory the numbers are `S`; computed, they are `S::Computed`.
+/// Computes `output = rate(gain * input + bias)`. Values are stored as `S` and computed as `S::Computed`.
 pub(crate) fn rate_forward<S: Stored>(neuron: &dyn RateNeuron, drive: Drive<S::Computed, S>, output: &mut [S]) {
     let (rows, neurons) = (rows(&drive), drive.neurons());
     assert_eq!(output.len(), drive.input.len());
@@ -23,17 +23,17 @@ pub(crate) fn rate_forward<S: Stored>(neuron: &dyn RateNeuron, drive: Drive<S::C
     parallel_for(rows, GRAIN.div_ceil(neurons.max(1)), |rows| {
         for row in rows {
             let range = row * neurons..(row + 1) * neurons;
-            // SAFETY: every row is one task's alone.
+            // SAFETY: every row belongs to exactly one task.
             let output = unsafe { shared.range_mut(range.clone()) };
             neuron.forward(RateBlock { drive: Drive { input: &drive.input[range], ..drive }, output });
         }
     });
 }
 
-/// The gradients of [`rate_forward`]. `gradient`, that of the output, becomes that of the input, `gradient * rate'(J) * gain`,
-/// and `bias_gradient = sum over rows of gradient * rate'(J)` (`[neurons]`).
+/// Computes the gradients of [`rate_forward`]: replaces `gradient`, the output's, by the input's,
+/// `gradient * rate'(J) * gain`, and sets `bias_gradient = sum over rows of gradient * rate'(J)` (`[neurons]`).
 ///
-/// Every neuron's sum runs over the rows in order, whatever the number of threads: the result is reproducible.
+/// Every neuron's sum runs over the rows in order for any number of threads, so the result is reproducible.
 pub(crate) fn rate_backward<S: Stored>(
     neuron: &dyn RateNeuron,
     drive: Drive<S::Computed, S>,
@@ -50,7 +50,7 @@ pub(crate) fn rate_backward<S: Stored>(
     parallel_for(neurons.div_ceil(width), grain, |blocks| {
         for block in blocks {
             let columns = block * width..((block + 1) * width).min(neurons);
-            // SAFETY: every block of columns is one task's alone.
+            // SAFETY: every block of columns belongs to exactly one task.
             let bias_gradient = unsafe { bias_gradient.range_mut(columns.clone()) };
             bias_gradient.fill(Default::default());
             for row in 0..rows {
@@ -61,7 +61,7 @@ pub(crate) fn rate_backward<S: Stored>(
                         gain: &drive.gain[columns.clone()],
                         bias: &drive.bias[columns.clone()],
                     },
-                    // SAFETY: as above: these columns of any row belong to this task.
+                    // SAFETY: as above, in every row.
                     gradient: unsafe { gradient.range_mut(range) },
                     bias_gradient: &mut *bias_gradient,
                 });

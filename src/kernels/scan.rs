@@ -1,4 +1,4 @@
-//! Spiking neurons over all timesteps, one pass.
+//! The spiking kernel: all timesteps in one pass.
 
 use std::ops::Range;
 
@@ -9,33 +9,33 @@ use tch_spiking_core::simd::{Kernel, vectorised};
 use super::rows;
 use super::threads::{SharedMut, parallel_for};
 
-/// Neurons that advance through time together.
+/// Number of neurons that advance through time together.
 const LANES: usize = 64;
-/// Timesteps that a block advances by at a time: currents and spikes of a stretch stay in the first-level cache.
+/// Number of timesteps per block: its currents and spikes stay in the L1 cache.
 const STRETCH: usize = 32;
-/// Neuron timesteps below which a second thread costs more than it saves.
+/// Number of neuron timesteps below which a second thread costs more than it saves.
 const GRAIN: usize = 8 * 1024;
 
-/// What [`scan`] reads and writes. `steps` timesteps of `batch` rows of `neurons`.
+/// The arguments of [`scan`]: `steps` timesteps of `batch` rows of `neurons`.
 #[derive(Debug)]
 pub(crate) struct Scan<'a, R> {
-    /// `input` is `[batch, neurons]`, constant over time, or `[steps, batch, neurons]`.
+    /// Input, gain and bias; the input is `[batch, neurons]`, constant over time, or `[steps, batch, neurons]`.
     pub drive: Drive<'a, R>,
-    /// How many timesteps.
+    /// Number of timesteps.
     pub steps: usize,
-    /// The length of a timestep (s).
+    /// Timestep (s).
     pub dt: f64,
-    /// A value for every neuron, `[neurons]`, of each learned parameter.
+    /// Each learned parameter with one value per neuron, `[neurons]`.
     pub learned: Vec<&'a [R]>,
-    /// Where random numbers come from.
+    /// Source of random numbers for noisy models.
     pub noise: Option<NoiseRows>,
-    /// One `[batch, neurons]` slice a state variable: the state before, then the state after.
+    /// One `[batch, neurons]` slice per state variable, advanced in place.
     pub state: Vec<&'a mut [R]>,
-    /// `[steps, batch, neurons]`: spikes times amplitude over dt.
+    /// Output, `[steps, batch, neurons]`: spikes times amplitude over dt.
     pub output: &'a mut [R],
-    /// `[batch, neurons]`: the sum of the output over the steps.
+    /// Sum of the output over the steps, `[batch, neurons]`.
     pub total: &'a mut [R],
-    /// For each state variable to be recorded, its value after every step, `[steps, batch, neurons]`.
+    /// For each recorded state variable, its value after every step, `[steps, batch, neurons]`.
     pub record: Vec<Option<&'a mut [R]>>,
 }
 
@@ -44,11 +44,11 @@ pub(crate) struct Scan<'a, R> {
 pub(crate) struct NoiseRows {
     /// The layer's key.
     pub key: NoiseKey,
-    /// The number of the first sample.
+    /// Index of the first sample.
     pub first_sample: u64,
-    /// The number of the first timestep.
+    /// Index of the first timestep.
     pub first_step: u64,
-    /// How the neurons lie in memory.
+    /// Memory order of the neurons.
     pub order: NeuronOrder,
 }
 
@@ -111,7 +111,7 @@ struct Layer<'a, R> {
     record: Vec<Option<SharedMut<R>>>,
 }
 
-/// A task's own memory: a block over a stretch of time.
+/// A task's buffers for one block of timesteps.
 struct Room<R> {
     currents: Vec<R>,
     learned: Vec<R>,
@@ -147,7 +147,7 @@ impl<R: Number> Layer<'_, R> {
         }
         let state = &mut state[..self.state.len() * width];
         for (to, shared) in state.chunks_exact_mut(width).zip(&self.state) {
-            // SAFETY: these neurons of this row are this task's alone, here and below.
+            // SAFETY: these neurons of this row belong to this task alone, here and below.
             to.copy_from_slice(unsafe { shared.range_mut(here.clone()) });
         }
         // SAFETY: as above.
@@ -206,7 +206,7 @@ impl<R: Number> Layer<'_, R> {
     }
 }
 
-/// The currents of a row of neurons.
+/// The input currents of a row of neurons.
 struct Currents<'a, R> {
     drive: Drive<'a, R>,
     currents: &'a mut [R],
@@ -222,7 +222,7 @@ impl<R: Number> Kernel for Currents<'_, R> {
     }
 }
 
-/// The spikes of a step, written out and added to the total.
+/// Writes the spikes of a step and adds them to the total.
 struct Collect<'a, R> {
     spikes: &'a [R],
     output: &'a mut [R],

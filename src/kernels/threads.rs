@@ -1,11 +1,11 @@
-//! Memory that several threads write, each its own part.
+//! Memory that several threads write in disjoint parts.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(super) use crate::native::parallel_for;
 
-/// A pointer that threads may share; each writes only where no other does.
+/// A pointer shared by threads that write disjoint ranges.
 #[derive(Clone, Copy)]
 pub(super) struct SharedMut<T> {
     pointer: *mut T,
@@ -22,21 +22,21 @@ impl<T> SharedMut<T> {
         Self { pointer: slice.as_mut_ptr(), length: slice.len() }
     }
 
-    /// The elements of `range`.
+    /// Borrows the elements of `range`.
     ///
     /// # Safety
-    /// The slice that this was made of must still be borrowed, and no two live ranges may overlap.
+    /// The underlying slice must still be borrowed, and no two live ranges may overlap.
     #[inline(always)]
     #[allow(clippy::mut_from_ref)]
     pub(super) unsafe fn range_mut(&self, range: Range<usize>) -> &mut [T] {
         assert!(range.start <= range.end && range.end <= self.length);
-        // SAFETY: in bounds (checked); not aliased (the caller's promise).
+        // SAFETY: in bounds (checked); not aliased (guaranteed by the caller).
         unsafe { std::slice::from_raw_parts_mut(self.pointer.add(range.start), range.len()) }
     }
 }
 
-/// Calls `task(worker, index)` for every index below `count`, each worker on a thread of libtorch's. Which worker gets which
-/// index is left to chance, so that none waits for another.
+/// Calls `task(worker, index)` for every index below `count`, with one libtorch thread per worker. Indices are assigned
+/// dynamically, so that no worker waits for another.
 fn share_out<W: Send>(workers: &mut [W], count: usize, task: impl Fn(&mut W, usize) + Sync) {
     let next = AtomicUsize::new(0);
     let shared = SharedMut::new(workers);
@@ -55,7 +55,7 @@ fn share_out<W: Send>(workers: &mut [W], count: usize, task: impl Fn(&mut W, usi
     });
 }
 
-/// As [`share_out`], for a task that only reads what it borrows, tensors among it.
+/// Like [`share_out`], for a task that only reads what it borrows, including tensors.
 pub(crate) fn share_out_reading<T, W: Send>(
     workers: &mut [W],
     count: usize,
@@ -63,9 +63,10 @@ pub(crate) fn share_out_reading<T, W: Send>(
     task: impl Fn(&T, &mut W, usize) + Sync,
 ) {
     struct Reading<'a, T>(&'a T);
-    // SAFETY: libtorch's tensors may be read from several threads at once (its own data loaders and `parallel_for` do); tch
-    // only lacks the marker. `T` is shared by reference, and nothing in this crate writes to a tensor through one but the
-    // optimiser and the loading of weights, which cannot run meanwhile: they need this thread, which waits here.
+    // SAFETY: libtorch's tensors may be read from several threads at once (its own data loaders and `parallel_for` do);
+    // tch only lacks the marker. `T` is shared by reference, and nothing in this crate writes to a tensor through one
+    // but the optimiser and the loading of weights, which cannot run meanwhile: they need this thread, which waits
+    // here.
     unsafe impl<T> Sync for Reading<'_, T> {}
     let reading = Reading(shared);
     let reading = &reading;

@@ -1,19 +1,19 @@
-//! The allocator of the C library: memory that is reused from step to step.
+//! The C library's allocator.
 
 // SAFETY: the signature is that of allocator.cpp, which build.rs compiles into this very library.
 unsafe extern "C" {
     fn tch_spiking_keep_freed_memory() -> bool;
 }
 
-/// Makes the C library keep freed memory for the next allocation rather than give it back to the system. Call it once, at
+/// Makes the C library keep freed memory for later allocations instead of returning it to the system. Call it once, at
 /// the start of a program.
 ///
-/// Tensors of some megabytes are otherwise mapped anew each time, and the page faults of a training step cost more than its
-/// neurons do (measured in BENCHMARKS.md). The price is that memory which was once used stays with the process. libtorch
-/// allocates through the same C library, so this serves its tensors; it is a setting of the whole process, which is why no
-/// other function of this library makes it.
+/// Otherwise, tensors of some megabytes are mapped anew each time, and the page faults of a training step cost more
+/// time than its neurons (measured in BENCHMARKS.md). The cost is that the process keeps memory that it once used.
+/// libtorch allocates through the same C library, so its tensors benefit. The setting affects the whole process;
+/// therefore no other function of this library changes it.
 ///
-/// Returns whether it could be done: with glibc, yes.
+/// Returns whether the setting was applied, which is the case with glibc.
 pub fn keep_freed_memory() -> bool {
     // SAFETY: sets two options of the allocator, which is allowed at any time.
     unsafe { tch_spiking_keep_freed_memory() }

@@ -1,8 +1,9 @@
 //! Custom gradients: an autograd node whose backward pass is a Rust closure.
 //!
-//! `tch` has no `autograd.Function`. Here the forward pass is ordinary Rust run under `no_grad`; [`attach`] then tells
-//! libtorch that the outputs came from the inputs and which closure turns output gradients into input gradients. The C++
-//! half is `autograd.cpp`, a `torch::autograd::Node` that owns the boxed closure and drops it with the graph.
+//! `tch` does not expose `autograd.Function`. Here the forward pass is ordinary Rust run under `no_grad`; [`attach`]
+//! then tells libtorch that the outputs depend on the inputs, and which closure maps output gradients to input
+//! gradients. The C++ half is `autograd.cpp`, a `torch::autograd::Node` that owns the boxed closure and drops it with
+//! the graph.
 
 use std::any::Any;
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -11,7 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tch::{TchError, Tensor};
 use torch_sys::C_tensor;
 
-/// Gradients of the outputs in (`None`: that output was not used), gradients of the inputs out (`None`: there is none).
+/// A backward closure: takes the outputs' gradients (`None` for an unused output) and returns the inputs' gradients
+/// (`None` for no gradient).
 pub type BackwardFn = dyn FnMut(&[Option<Tensor>]) -> Result<Vec<Option<Tensor>>, TchError> + Send;
 
 type BackwardHandle =
@@ -37,21 +39,22 @@ unsafe extern "C" {
 
 /// Makes `outputs`, computed from `inputs` under `no_grad`, differentiable: their gradient is what `backward` returns.
 ///
-/// `backward` gets one gradient an output and returns one an input, in the same order and of the input's shape. Tensors
-/// that it keeps must be detached from the graph (made under `no_grad`, or `detach`ed): an output kept as it is would own
-/// the node that owns it. `label` is the operation's name in error messages and graph dumps.
+/// `backward` gets one gradient per output and returns one per input, in the same order and of the input's shape.
+/// Tensors that it captures must be detached from the graph (created under `no_grad`, or `detach`ed): a captured output
+/// would own the node that owns it. `label` is the operation's name in error messages and graph dumps.
 ///
-/// Does nothing when gradients are disabled or no input requires one. An `Err` or a panic inside `backward` becomes the
+/// Does nothing if gradients are disabled or no input requires one. An `Err` or a panic inside `backward` becomes the
 /// error of [`Tensor::f_backward`].
 ///
 /// # Errors
-/// If an output requires gradients already (computed without `no_grad`, or an input itself) or is an integer tensor.
+/// Returns an error if an output already requires gradients (computed without `no_grad`, or itself an input) or is an
+/// integer tensor.
 ///
 /// ```
 /// use tch::{no_grad, Kind, Tensor};
 /// use tch_spiking::autograd::attach;
 ///
-/// // The cube, with a gradient of our own.
+/// The cube, with a custom gradient.
 /// let x = Tensor::from_slice(&[1.0, 2.0]).set_requires_grad(true);
 /// let y = no_grad(|| &x * &x * &x);
 /// let saved = x.detach();
@@ -91,7 +94,7 @@ where
     if error.is_null() {
         return Ok(());
     }
-    // SAFETY: a non-null answer is a null-terminated text that is ours to free.
+    // SAFETY: a non-null result is a null-terminated string that this function must free.
     let text = unsafe {
         let text = CStr::from_ptr(error).to_string_lossy().into_owned();
         tch_spiking_free_text(error);
@@ -100,10 +103,10 @@ where
     Err(TchError::Torch(text))
 }
 
-/// Whether `gradient`, as a backward closure was given it, is the last use of its memory, which may then be written over.
+/// Returns whether a backward closure holds the last reference to the memory of `gradient` and may overwrite it.
 ///
-/// False for a gradient that somebody keeps (`retain_grad`, another branch of the graph), that is a view of other memory,
-/// or that shall itself be differentiated.
+/// False for a gradient that is kept elsewhere (`retain_grad`, another branch of the graph), is a view of other memory,
+/// or will itself be differentiated.
 pub(crate) fn is_disposable(gradient: &Tensor) -> bool {
     // SAFETY: reads the counts of a live tensor.
     unsafe { tch_spiking_is_disposable(gradient.as_ptr()) }
@@ -117,8 +120,9 @@ extern "C" fn call_closure(
     inputs: usize,
 ) -> *mut c_char {
     let run = AssertUnwindSafe(|| -> Result<(), String> {
-        // SAFETY: autograd.cpp passes the closure made in `attach`, `outputs` tensor pointers (null for undefined) that live
-        // for this call, and room for `inputs` pointers. An owned tensor is written only once all are known to be good.
+        // SAFETY: autograd.cpp passes the closure made in `attach`, `outputs` tensor pointers (null for undefined) that
+        // live for this call, and room for `inputs` pointers. An owned tensor is written only once all are known to be
+        // good.
         unsafe {
             let closure = &mut *closure.cast::<Box<BackwardFn>>();
             let gradients: Vec<Option<Tensor>> = std::slice::from_raw_parts(gradients, outputs)
@@ -143,14 +147,14 @@ extern "C" fn call_closure(
         Ok(Err(error)) => error,
         Err(panic) => format!("panic in a backward closure: {}", panic_text(panic.as_ref())),
     };
-    // SAFETY: the text is read for its length only, and stops at a null byte.
+    // SAFETY: the string is read up to its length, and stops at a null byte.
     unsafe { tch_spiking_copy_text(error.as_ptr().cast(), error.len()) }
 }
 
 extern "C" fn drop_closure(closure: *mut c_void) {
     // SAFETY: called once by the node that owns the closure made in `attach`.
     let closure = unsafe { Box::from_raw(closure.cast::<Box<BackwardFn>>()) };
-    // A panic in a captured value's drop may not unwind into C++.
+    // A panic while dropping a captured value may not unwind into C++.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(closure)));
 }
 

@@ -1,4 +1,4 @@
-//! NVIDIA's driver, opened at run time: its devices, their contexts, and kernels on them.
+//! NVIDIA's driver, opened at run time: devices, contexts and kernel launches.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::path::Path;
@@ -8,7 +8,7 @@ use super::accelerator::Stream;
 use super::library::{Visibility, functions, open};
 use super::nvrtc::Binary;
 
-/// The attributes of a device that say its compute capability.
+/// The device attributes that hold the compute capability.
 const CAPABILITY: [c_int; 2] = [75, 76];
 
 functions! {
@@ -28,15 +28,15 @@ functions! {
     );
 }
 
-/// The driver; every function of its table returns 0 or an error code.
+/// The driver; every function in its table returns 0 or an error code.
 pub(crate) struct Driver {
     functions: Functions,
 }
 
-/// The driver, opened once.
+/// Returns the driver, opened once per process.
 ///
 /// # Errors
-/// The loader's text, where there is no driver.
+/// Returns the loader's message if there is no driver.
 pub(crate) fn driver() -> Result<&'static Driver, String> {
     static DRIVER: OnceLock<Result<Driver, String>> = OnceLock::new();
     let load = || {
@@ -48,7 +48,7 @@ pub(crate) fn driver() -> Result<&'static Driver, String> {
 }
 
 impl Driver {
-    /// The newest CUDA version that the driver knows, such as "12.4".
+    /// Returns the newest CUDA version that the driver supports, such as "12.4".
     pub(crate) fn version(&self) -> String {
         let mut version = 0;
         // SAFETY: `version` is written to; this may be asked before the driver is initialised.
@@ -56,10 +56,10 @@ impl Driver {
         format!("{}.{}", version / 1000, version % 1000 / 10)
     }
 
-    /// Initialises the driver and counts its devices.
+    /// Initialises the driver and returns its number of devices.
     ///
     /// # Errors
-    /// The driver's error code.
+    /// Returns the driver's error code.
     pub(crate) fn device_count(&self) -> Result<usize, i32> {
         let mut count = 0;
         // SAFETY: initialising twice is allowed; `count` is written to.
@@ -72,10 +72,10 @@ impl Driver {
         if code == 0 { Ok(usize::try_from(count).unwrap_or(0)) } else { Err(code) }
     }
 
-    /// The primary context of a device, which libtorch uses too, for the rest of the process.
+    /// Returns the primary context of a device, which libtorch uses too, retained for the rest of the process.
     ///
     /// # Errors
-    /// The function that failed and its code.
+    /// Returns the failing function and its error code.
     pub(crate) fn context(&'static self, device: usize) -> Result<Context, String> {
         let (mut handle, mut capability) = (0, [0; 2]);
         let mut context = std::ptr::null_mut();
@@ -100,15 +100,15 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The compute capability of its device, such as (9, 0).
+    /// Returns the compute capability of the device, such as (9, 0).
     pub(crate) fn capability(&self) -> (i32, i32) {
         self.capability
     }
 
-    /// Loads kernels, for the rest of the process.
+    /// Loads kernels for the rest of the process.
     ///
     /// # Errors
-    /// The function that failed and its code.
+    /// Returns the failing function and its error code.
     pub(crate) fn load(self, binary: &Binary) -> Result<Module, String> {
         let mut module = std::ptr::null_mut();
         self.within(|| {
@@ -120,13 +120,13 @@ impl Context {
         Ok(Module { context: self, handle: module })
     }
 
-    /// Runs `work` with this context as the one of this thread, and puts back the one before.
+    /// Runs `work` with this context current on this thread, and restores the previous one.
     fn within(self, work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
         // SAFETY: the context is retained for the rest of the process.
         ok("cuCtxPushCurrent", unsafe { (self.functions.push_context)(self.handle) })?;
         let result = work();
         let mut popped = std::ptr::null_mut();
-        // SAFETY: takes off what was pushed above.
+        // SAFETY: pops the context pushed above.
         ok("cuCtxPopCurrent", unsafe { (self.functions.pop_context)(&raw mut popped) }).and(result)
     }
 }
@@ -137,21 +137,21 @@ pub(crate) struct Module {
     handle: *mut c_void,
 }
 
-// SAFETY: the two handles are the driver's own, which may be used from any thread.
+// SAFETY: both handles belong to the driver and may be used from any thread.
 unsafe impl Send for Module {}
-// SAFETY: as above; nothing here changes after the module was loaded.
+// SAFETY: as above; nothing here changes after loading.
 unsafe impl Sync for Module {}
 
 impl Module {
-    /// Queues a launch of `kernel` on `stream`, in a grid of blocks of `block` threads. The arguments are copied during the
-    /// call.
+    /// Queues a launch of `kernel` on `stream`, in a grid of blocks of `block` threads. The arguments are copied during
+    /// the call.
     ///
     /// # Safety
-    /// The kernel has as many parameters as there are arguments, each of 8 bytes; what they point to must stay valid until
-    /// the launch has run.
+    /// The kernel must have as many parameters as there are arguments, each of 8 bytes; what they point to must stay
+    /// valid until the launch has run.
     ///
     /// # Errors
-    /// The function that failed and its code.
+    /// Returns the failing function and its error code.
     pub(crate) unsafe fn launch(
         &self,
         kernel: &CStr,
@@ -164,7 +164,7 @@ impl Module {
         let (mut function, none) = (std::ptr::null_mut(), std::ptr::null_mut());
         let Context { functions, .. } = self.context;
         self.context.within(|| {
-            // SAFETY: the module lives for ever; what the arguments must be is the caller's promise.
+            // SAFETY: the module is never unloaded; the caller guarantees the arguments.
             unsafe {
                 ok("cuModuleGetFunction", (functions.function)(&raw mut function, self.handle, kernel.as_ptr()))?;
                 let places = places.as_mut_ptr();

@@ -1,14 +1,14 @@
-//! All C++ of this library, and every function outside Rust that it calls, behind small safe functions.
+//! All C++ and all foreign functions of this library, behind small safe functions.
 //!
 //! | file | wraps |
 //! |---|---|
-//! | `autograd` | an autograd node of libtorch that owns a Rust closure |
+//! | `autograd` | a libtorch autograd node that owns a Rust closure |
 //! | `parallel` | libtorch's thread pool |
-//! | `allocator` | the allocator of the C library |
-//! | `accelerator` | libtorch's CUDA half: opened at run time, its streams and settings |
+//! | `allocator` | the C library's allocator |
+//! | `accelerator` | libtorch's CUDA library: run-time loading, streams and settings |
 //! | `driver`, `nvrtc` | NVIDIA's driver and run-time compiler, opened at run time (`library`) |
 //!
-//! A `.cpp` file is the C++ half of the `.rs` file beside it; `build.rs` compiles them.
+//! A `.cpp` file is the C++ part of the `.rs` file beside it; `build.rs` compiles them.
 
 #![allow(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! NVIDIA's run-time compiler (NVRTC), opened at run time: CUDA source to machine code.
+//! NVIDIA's run-time compiler (NVRTC), opened at run time: compiles CUDA source to machine code.
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
@@ -18,26 +18,26 @@ functions! {
     destroy = "nvrtcDestroyProgram": (*mut *mut c_void);
 }
 
-/// The compiler; every function of its table returns 0 or an error code.
+/// The compiler; every function in its table returns 0 or an error code.
 pub(crate) struct Nvrtc {
     functions: Functions,
 }
 
-/// Machine code for a device: a whole CUBIN image, as NVRTC made it.
+/// Machine code for a device: a complete CUBIN, as produced by NVRTC.
 #[derive(Debug)]
 pub(crate) struct Binary(Vec<u8>);
 
 impl Binary {
-    /// The image.
+    /// Returns the CUBIN.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// NVRTC, opened once: the one that comes with the libtorch in this folder, else the system's.
+/// Returns NVRTC, opened once per process: the one beside the libtorch in this folder, otherwise the system's.
 ///
 /// # Errors
-/// The loader's text, where there is none.
+/// Returns the loader's message if there is none.
 pub(crate) fn nvrtc(libtorch: Option<&Path>) -> Result<&'static Nvrtc, String> {
     static NVRTC: OnceLock<Result<Nvrtc, String>> = OnceLock::new();
     let load = || {
@@ -54,7 +54,7 @@ pub(crate) fn nvrtc(libtorch: Option<&Path>) -> Result<&'static Nvrtc, String> {
     NVRTC.get_or_init(load).as_ref().map_err(Clone::clone)
 }
 
-/// Where NVRTC may be: in libtorch's folder, in that of the Python package beside torch, on the loader's path.
+/// Lists possible locations of NVRTC: libtorch's folder, the Python package beside torch, the loader's path.
 fn places(libtorch: Option<&Path>) -> Vec<PathBuf> {
     const NAME: &str = "libnvrtc.so.13";
     let packages = libtorch.and_then(|folder| folder.parent()?.parent());
@@ -66,10 +66,10 @@ fn places(libtorch: Option<&Path>) -> Vec<PathBuf> {
 }
 
 impl Nvrtc {
-    /// Compiles `source` with these options of its command line. No device is needed.
+    /// Compiles `source` with these command line options. No device is needed.
     ///
     /// # Errors
-    /// The compiler's log.
+    /// Returns the compiler's log.
     pub(crate) fn compile(&'static self, source: &str, options: &[&str]) -> Result<Binary, String> {
         let text = |text: &str| CString::new(text).map_err(|error| error.to_string());
         let options = options.iter().map(|option| text(option)).collect::<Result<Vec<_>, _>>()?;
@@ -108,7 +108,7 @@ impl Program {
         if code == 0 { Ok(Self { functions, handle }) } else { Err(format!("NVRTC error {code}: no program")) }
     }
 
-    /// Something of which NVRTC tells the size first.
+    /// Reads a result whose size NVRTC reports first.
     fn read(
         &self,
         size: unsafe extern "C" fn(*mut c_void, *mut usize) -> i32,

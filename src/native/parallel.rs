@@ -1,4 +1,4 @@
-//! Work split over libtorch's own threads, so that the two never compete for the cores.
+//! Runs work on libtorch's own threads, so that two thread pools do not compete for the cores.
 
 use std::ffi::c_void;
 use std::ops::Range;
@@ -20,13 +20,14 @@ struct Context<'a> {
     panicked: AtomicBool,
 }
 
-/// Calls `body` with ranges that cover `0..count`, each of at least `grain` items, from several threads at once.
+/// Calls `body` with ranges that cover `0..count`, each of at least `grain` items, on several threads at once.
 ///
 /// # Panics
-/// If `body` does; the panic is carried over to this thread rather than through libtorch.
+/// Panics if `body` panics; the panic is passed to this thread and does not unwind through libtorch.
 pub(crate) fn parallel_for(count: usize, grain: usize, body: impl Fn(Range<usize>) + Sync) {
     let mut context = Context { body: &body, panicked: AtomicBool::new(false) };
-    // SAFETY: the call returns only when all ranges are done, so the borrowed context outlives its use; `body` is Sync.
+    // SAFETY: the call returns only after all ranges are done, so the borrowed context outlives its use; `body` is
+    // Sync.
     unsafe {
         tch_spiking_parallel_for(
             i64::try_from(count).unwrap_or(i64::MAX),

@@ -1,4 +1,4 @@
-//! Batch normalisation: with the statistics of the batch in training, with running ones else.
+//! Batch normalisation: with batch statistics in training, otherwise with running statistics.
 
 use tch::{Kind, TchError, Tensor};
 use tch_spiking_core::spec::shape::show;
@@ -6,7 +6,7 @@ use tch_spiking_core::spec::{BatchNorm, NetworkError};
 
 use crate::error::Result;
 
-/// The tensors of a layer, `[C]` each.
+/// The tensors of a batch normalisation, `[C]` each.
 #[derive(Debug)]
 pub(crate) struct Normalization {
     pub weight: Option<Tensor>,
@@ -16,19 +16,19 @@ pub(crate) struct Normalization {
 }
 
 impl Normalization {
-    /// `input`, `[B, C, ..]`, by the running statistics.
+    /// Normalises `input`, `[B, C, ..]`, by the running statistics.
     pub(super) fn apply(&self, spec: BatchNorm, input: &Tensor) -> Result<Tensor, TchError> {
         self.normalize(spec, input, false)
     }
 
-    /// `input` by its own statistics, which move the running ones; `name` is the layer's.
+    /// Normalises `input` by its own statistics and updates the running ones; `name` is the layer's, for messages.
     pub(crate) fn train(&self, spec: BatchNorm, input: &Tensor, name: &str) -> Result<Tensor> {
         let size = input.size();
         if size.iter().product::<i64>() == size[1] {
             return Err(NetworkError::Input {
                 expected: format!(
                     "two or more values of a channel in training, since layer {name} normalises over the batch: choose a \
-                     batch size that leaves no single image over"
+                     batch size that does not leave a single sample over"
                 ),
                 found: show(&size),
             }

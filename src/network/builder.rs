@@ -1,4 +1,4 @@
-//! A network specification, written in code.
+//! Builds network specifications in code.
 
 use tch::nn::Path;
 use tch::{TchError, Tensor};
@@ -11,7 +11,7 @@ use super::custom::Closure;
 use super::{Network, custom};
 use crate::error::Result;
 
-/// Puts a [`Network`] together layer by layer; shapes are inferred.
+/// Builds a [`Network`] layer by layer; shapes are inferred.
 ///
 /// ```
 /// use tch::{Device, nn};
@@ -36,7 +36,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A network for images of this shape: `[C, H, W]`, or `[features]`.
+    /// Starts a network for samples of this shape: `[C, H, W]`, or `[features]`.
     pub fn new(input: impl Into<Vec<i64>>) -> Self {
         Self { spec: NetworkSpec::new(input) }
     }
@@ -48,7 +48,7 @@ impl Builder {
         self
     }
 
-    /// Adds a layer under a name of your own, which its parameters carry (`name.weight`).
+    /// Adds a layer with a custom name, which is part of its parameters' names (`name.weight`).
     pub fn named_layer(self, name: impl Into<String>, layer: impl Into<LayerSpec>) -> Self {
         self.layer(layer.into().named(name))
     }
@@ -58,22 +58,22 @@ impl Builder {
         self.layer(Linear::new(out_features))
     }
 
-    /// Adds the step from images to features.
+    /// Adds a flatten layer, from images to features.
     pub fn flatten(self) -> Self {
         self.layer(LayerKind::Flatten)
     }
 
-    /// Adds the mean over `kernel` x `kernel` windows.
+    /// Adds average pooling over `kernel` x `kernel` windows.
     pub fn avg_pool(self, kernel: i64) -> Self {
         self.layer(LayerKind::AvgPool(Pool::new(kernel)))
     }
 
-    /// Adds the maximum over `kernel` x `kernel` windows.
+    /// Adds max pooling over `kernel` x `kernel` windows.
     pub fn max_pool(self, kernel: i64) -> Self {
         self.layer(LayerKind::MaxPool(Pool::new(kernel)))
     }
 
-    /// Adds `max(x, 0)` of analog values, not of spikes.
+    /// Adds a ReLU, `max(x, 0)` of analog values, not of spikes.
     pub fn relu(self) -> Self {
         self.layer(LayerKind::Relu)
     }
@@ -88,7 +88,7 @@ impl Builder {
         self.layer(LayerSpec::from(LayerKind::Concat).reading(nodes))
     }
 
-    /// Adds batch normalisation as PyTorch has it by default.
+    /// Adds batch normalisation with PyTorch's defaults.
     pub fn batch_norm(self) -> Self {
         self.layer(BatchNorm::default())
     }
@@ -103,7 +103,7 @@ impl Builder {
         self.layer(crate::Synapse::Lowpass { tau })
     }
 
-    /// Adds a tensor operation of your own on a batch, `[B, ..]` to `[B, ..]`; its output shape is found by calling it.
+    /// Adds a custom tensor operation on a batch, `[B, ..]` to `[B, ..]`; its output shape is found by calling it.
     pub fn custom(
         self,
         label: impl Into<String>,
@@ -112,33 +112,33 @@ impl Builder {
         self.layer(custom(Closure::new(label.into(), Box::new(operation))))
     }
 
-    /// Sets the length of a timestep (s); 0.001 otherwise.
+    /// Sets the timestep (s); the default is 0.001.
     pub fn dt(mut self, dt: f64) -> Self {
         self.spec.dt = dt;
         self
     }
 
-    /// Sets how many timesteps an inference takes where none are asked for; 30 otherwise.
+    /// Sets the default number of timesteps of an inference; 30 unless set.
     pub fn steps(mut self, steps: i64) -> Self {
         self.spec.steps = steps;
         self
     }
 
-    /// Sets the voltage that neurons start with; uniform between 0 and 1 otherwise.
+    /// Sets the initial membrane voltage; the default is uniform between 0 and 1.
     pub fn initial_voltage(mut self, initial_voltage: InitialVoltage) -> Self {
         self.spec.initial_voltage = initial_voltage;
         self
     }
 
-    /// The specification.
+    /// Returns the specification.
     pub fn into_spec(self) -> NetworkSpec {
         self.spec
     }
 
-    /// Makes the network, its parameters under `path`, everything random drawn from `seed`.
+    /// Builds the network with its parameters under `path`; all random values are drawn from `seed`.
     ///
     /// # Errors
-    /// Naming the first layer that does not fit.
+    /// Returns an error that names the first layer that does not fit.
     pub fn build(self, path: &Path, seed: u64) -> Result<Network> {
         Network::new(path, &self.spec, seed)
     }

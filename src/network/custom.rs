@@ -1,4 +1,4 @@
-//! Layers of a program's own, over tensors.
+//! Custom layers over tensors.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,17 +7,18 @@ use tch::{Device, Kind, TchError, Tensor};
 use tch_spiking_core::spec::shape::show;
 use tch_spiking_core::spec::{Custom, CustomLayer, ParameterSpec};
 
-/// A layer of a program's own: what specifications need to know of it ([`CustomLayer`]), and what it computes.
+/// A custom layer: its specification ([`CustomLayer`]) and its computation.
 ///
-/// Wrap one with [`custom`] to put it into a network; [register](register_layer) its type to use it from TOML and weights files.
+/// Wrap one with [`custom`] to add it to a network; [register](register_layer) its type to use it in TOML and weights
+/// files.
 pub trait TensorLayer: CustomLayer {
-    /// The output `[B, ..]` for inputs `[B, ..]` and the tensors of [`parameters`](CustomLayer::parameters).
+    /// Computes the output `[B, ..]` from inputs `[B, ..]` and the tensors of [`parameters`](CustomLayer::parameters).
     ///
-    /// It must treat the samples of a batch alike and apart: timesteps are folded into the batch. `training` says whether this
-    /// is a training step.
+    /// It must treat the samples of a batch identically and independently: timesteps are folded into the batch.
+    /// `training` is true in a training step.
     ///
     /// # Errors
-    /// Those of the operations in it.
+    /// Returns the errors of its operations.
     fn forward(&self, inputs: &[&Tensor], parameters: &[&Tensor], training: bool) -> Result<Tensor, TchError>;
 }
 
@@ -26,18 +27,19 @@ pub fn custom(layer: impl TensorLayer) -> Custom {
     Custom::of(Erased(Arc::new(layer)))
 }
 
-/// Makes the layer type `L` known by `name` to specifications and weights files, for the rest of the process. `parse` makes it
-/// from its table.
+/// Registers the layer type `name` for specifications and weights files, for the rest of the process.
+///
+/// `parse` creates the layer from its table.
 ///
 /// # Errors
-/// If a layer type or neuron model has that name already.
+/// Returns an error if a layer type or neuron model has that name.
 ///
 /// `tests/own_parts.rs` registers a layer with parameters and loads a network that has it from a weights file.
 pub fn register_layer(name: &str, parse: fn(toml::Table) -> Result<Custom, String>) -> Result<(), String> {
     tch_spiking_core::spec::register_layer(name, parse)
 }
 
-/// A tensor layer as the core sees it.
+/// A tensor layer as a [`CustomLayer`] of the core.
 #[derive(Clone, Debug)]
 struct Erased(Arc<dyn TensorLayer>);
 
@@ -59,7 +61,7 @@ impl CustomLayer for Erased {
     }
 }
 
-/// What `custom` computes.
+/// Computes the output of `custom`.
 pub(super) fn forward(
     custom: &Custom,
     inputs: &[&Tensor],
@@ -100,16 +102,16 @@ impl CustomLayer for Closure {
         &self.label
     }
 
-    /// Found by calling it.
+    /// Determines the output shape by calling the operation.
     fn output_shape(&self, inputs: &[&[i64]]) -> Result<Vec<i64>, String> {
         let input = inputs.first().copied().unwrap_or_default();
         let _without_gradient = tch::no_grad_guard();
-        // Two samples, so that an operation that mixes up the batch dimension is found out.
+        // Two samples, to detect an operation that mixes up the batch dimension.
         let of_kind = |kind: Kind| {
             let samples = Tensor::f_zeros([&[2], input].concat(), (kind, Device::Cpu))?;
             (self.operation)(&samples)
         };
-        // It may be written for double precision alone.
+        // It may support double precision only.
         let output = of_kind(Kind::Float).or_else(|error| of_kind(Kind::Double).map_err(|_| error));
         let output = output.map_err(|error| crate::Error::from(error).to_string())?;
         match output.size().as_slice() {

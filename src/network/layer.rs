@@ -1,4 +1,4 @@
-//! One layer with its tensors, and what it computes on a batch.
+//! A layer with its tensors, and its computation on a batch.
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -34,27 +34,27 @@ impl Layer {
         Ok(Self { node, parameters })
     }
 
-    /// The layer's name: `conv1`.
+    /// Returns the layer's name, such as `conv1`.
     pub fn name(&self) -> &str {
         &self.node.name
     }
 
-    /// What it does.
+    /// Returns the layer's type and settings.
     pub fn kind(&self) -> &LayerKind {
         &self.node.kind
     }
 
-    /// Where its inputs come from.
+    /// Returns the layer's inputs.
     pub fn inputs(&self) -> &[Edge] {
         &self.node.inputs
     }
 
-    /// The shape of one sample behind it.
+    /// Returns the output shape of one sample.
     pub fn output_shape(&self) -> &[i64] {
         &self.node.shape
     }
 
-    /// How many neurons it has; 0 if it is not a layer of neurons.
+    /// Returns the number of neurons; 0 if it is not a layer of neurons.
     pub fn neurons(&self) -> i64 {
         match self.kind() {
             LayerKind::Neuron(_) => self.output_shape().iter().product(),
@@ -62,18 +62,18 @@ impl Layer {
         }
     }
 
-    /// Its parameters by name within the layer, trainable or not.
+    /// Returns the parameters by name within the layer, trainable or not.
     pub fn named_parameters(&self) -> Vec<(&str, &Tensor)> {
         let names = self.node.parameters.iter().map(|parameter| parameter.name.as_str());
         names.zip(self.parameters.tensors()).collect()
     }
 
-    /// A layer without state (neurons and synapses pass through here) on `[B, ..]`, as in inference.
+    /// Applies the layer to `[B, ..]` in inference mode; neurons and synapses pass their input through.
     pub(crate) fn apply(&self, inputs: &[&Tensor]) -> Result<Tensor, TchError> {
         self.apply_in(inputs, false)
     }
 
-    /// The same as in a training step: dropout and the statistics of a batch are up to the caller.
+    /// Applies the layer in a training step or in inference; the caller handles dropout and batch statistics.
     pub(crate) fn apply_in(&self, inputs: &[&Tensor], training: bool) -> Result<Tensor, TchError> {
         let Some(&input) = inputs.first() else {
             return Err(TchError::Shape(format!("layer {} has no input", self.name())));
@@ -131,17 +131,17 @@ impl Layer {
     }
 }
 
-/// A parameter in the kind of `input`, which differs from its own in mixed precision.
+/// Converts a parameter to the dtype of `input`, which differs from its own in mixed precision.
 fn in_kind(parameter: &Tensor, input: &Tensor) -> Result<Tensor, TchError> {
     parameter.f_to_kind(input.kind())
 }
 
 fn leaky_relu(input: &Tensor, negative_slope: f64) -> Result<Tensor, TchError> {
-    // tch gives its own leaky ReLU no slope; this is the same with the slope as a tensor, its gradient at 0 included.
+    // tch's own leaky ReLU has no slope argument; this is equivalent, including the gradient at 0.
     input.f_prelu(&Tensor::f_from_slice(&[negative_slope])?.f_to_device(input.device())?.f_to_kind(input.kind())?)
 }
 
-/// 0 with probability `p`, else `1 / (1 - p)`, `shape`.
+/// Draws a dropout mask of shape `shape`: 0 with probability `p`, otherwise `1 / (1 - p)`.
 pub(crate) fn dropout_mask(like: &Tensor, shape: &[i64], p: f64, mut rng: ChaCha8Rng) -> Result<Tensor, TchError> {
     let limit = (p * f64::from(u32::MAX)) as u32;
     let kept = (1.0 / (1.0 - p)) as f32;

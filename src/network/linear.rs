@@ -1,17 +1,17 @@
-//! The linear layer's product, by the fastest way that libtorch has on this device.
+//! The product of the linear layer, in the fastest way that libtorch has on this device.
 
 use tch::{Device, Kind, TchError, Tensor};
 
-/// Products below which the way hardly matters.
+/// Number of products below which the choice hardly matters.
 const SMALL: usize = 1 << 16;
 
-/// `input weight^T + bias`: `[B, features]`, `[outputs, features]`, `[outputs]` to `[B, outputs]`.
+/// Computes `input weight^T + bias`: `[B, features]`, `[outputs, features]`, `[outputs]` to `[B, outputs]`.
 ///
-/// In `Float` on the CPU it is computed as a convolution of 1 x 1 over an image of `B` pixels, which libtorch leaves to oneDNN:
-/// on processors that MKL, which computes its matrix products, was not made for, twice as fast.
+/// In `Float` on the CPU it is computed as a 1 x 1 convolution over an image of `B` pixels, which libtorch delegates to
+/// oneDNN: twice as fast on CPUs for which MKL, its library for matrix products, is not optimised.
 ///
 /// # Errors
-/// If shapes, kinds or devices do not fit together.
+/// Returns an error if shapes, dtypes or devices do not match.
 pub fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
     let (&[images, features], &[outputs, columns]) = (input.size().as_slice(), weight.size().as_slice()) else {
         return input.f_linear(weight, bias);
@@ -20,7 +20,7 @@ pub fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<
     if !fits || input.device() != Device::Cpu || input.kind() != Kind::Float || weight.kind() != Kind::Float {
         return input.f_linear(weight, bias);
     }
-    // Channels last, so that nothing has to be moved: a pixel's channels are an image's features.
+    // Channels last, so that no data is moved: a pixel's channels are a sample's features.
     let pixels = input.f_contiguous()?.f_view([1, 1, images, features])?.f_permute([0, 3, 1, 2])?;
     let kernel = weight.f_contiguous()?.f_view([outputs, 1, 1, features])?.f_permute([0, 3, 1, 2])?;
     let output = pixels.f_conv2d(&kernel, bias, [1, 1], [0, 0], [1, 1], 1)?;

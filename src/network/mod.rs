@@ -4,11 +4,11 @@
 //! |---|---|
 //! | `network.rs` | the network ([`Network`]) |
 //! | `layer.rs`, `parameters.rs` | a layer, its tensors and what it computes on a batch |
-//! | `neurons.rs`, `batch_norm.rs`, `linear.rs`, `custom.rs` | layers with formulas of their own |
+//! | `neurons.rs`, `batch_norm.rs`, `linear.rs`, `custom.rs` | the computations of individual layer types |
 //! | `state.rs` | the state of a network in inference ([`State`]) |
-//! | `builder.rs` | specifications in code ([`Builder`]) |
+//! | `builder.rs` | building specifications in code ([`Builder`]) |
 //!
-//! Specifications themselves are the core's [`spec`](tch_spiking_core::spec), re-exported here.
+//! Specifications themselves are in the core's [`spec`](tch_spiking_core::spec), re-exported here.
 
 mod batch_norm;
 mod builder;
@@ -32,7 +32,7 @@ pub(crate) use neurons::Neurons;
 pub(crate) use parameters::Parameters;
 pub use state::{State, Voltage};
 
-/// The name of [`Network`] from the time when its layers stood in a row.
+/// The former name of [`Network`].
 pub type SpikingSequential = Network;
 
 pub use tch_spiking_core::spec::{

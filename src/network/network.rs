@@ -9,37 +9,38 @@ use super::parameters::{Context, Filling};
 use super::{Layer, Parameters, State};
 use crate::error::Result;
 
-/// Layers with their parameters, in the order in which they are computed; most read the one before, some several others.
+/// A network: layers with their parameters, in evaluation order. Most layers read the previous one, some read several
+/// others.
 ///
 /// | call | computes |
 /// |---|---|
 /// | [`forward_training`](Self::forward_training) | rates, with dropout and the statistics of the batch; differentiable |
 /// | [`forward_rates`](Self::forward_rates) | rates, without dropout, with running statistics |
-/// | [`simulate`](Self::simulate) | spikes, `T` timesteps from a fresh state, what is probed recorded |
+/// | [`simulate`](Self::simulate) | spikes, `T` timesteps from a fresh state, with probes recorded |
 /// | [`step`](Self::step) | spikes, one timestep, for input that streams in |
-/// | [`forward`](crate::engine::forward) | what all of these do, in any mode, observed layer by layer |
+/// | [`forward`](crate::engine::forward) | all of these: any mode, with an observer called for every layer |
 #[derive(Debug)]
 pub struct Network {
     spec: NetworkSpec,
     seed: u64,
     layers: Vec<Layer>,
     kind: Kind,
-    /// For each layer, the last one that reads it.
+    /// For each layer, the index of the last layer that reads it.
     last_reader: Vec<usize>,
     recurrent: bool,
 }
 
 impl Network {
-    /// Builds `spec` with parameters under `path` (of its kind, on its device): weights, tunings and initial voltages drawn
-    /// from `seed`.
+    /// Builds `spec` with parameters under `path` (of its dtype, on its device). Weights, tunings and initial voltages
+    /// are drawn from `seed`.
     ///
-    /// # Errors
-    /// Naming the first layer that does not fit, and why.
+    /// Returns an error that names the first layer that does not fit, and why. Naming the first layer that does not
+    /// fit, and why.
     pub fn new(path: &Path, spec: &NetworkSpec, seed: u64) -> Result<Self> {
         Self::build(path, spec, seed, Filling::Declared)
     }
 
-    /// The same without random weights, which are about to be overwritten.
+    /// Builds the network without drawing weights, which are about to be overwritten.
     pub(crate) fn undrawn(path: &Path, spec: &NetworkSpec, seed: u64) -> Result<Self> {
         Self::build(path, spec, seed, Filling::Undrawn)
     }
@@ -58,42 +59,42 @@ impl Network {
         Ok(Self { spec: spec.clone(), seed, layers, kind, last_reader, recurrent })
     }
 
-    /// What it was built from.
+    /// Returns the specification.
     pub fn spec(&self) -> &NetworkSpec {
         &self.spec
     }
 
-    /// The seed that it was built with.
+    /// Returns the seed.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// The layers in the order in which they are computed.
+    /// Returns the layers in evaluation order.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
     }
 
-    /// The layer of this name.
+    /// Returns the layer named `name`.
     pub fn layer(&self, name: &str) -> Option<&Layer> {
         self.layers.iter().find(|layer| layer.name() == name)
     }
 
-    /// The last layer that reads the one at `index`; the largest number for the output.
+    /// Returns the index of the last layer that reads the layer at `index`; `usize::MAX` for the output.
     pub(crate) fn last_reader(&self, index: usize) -> usize {
         self.last_reader[index]
     }
 
-    /// Whether a layer reads another's output of the timestep before.
+    /// Returns whether a layer reads another layer's output of the previous timestep.
     pub fn is_recurrent(&self) -> bool {
         self.recurrent
     }
 
-    /// The shape of one sample of output.
+    /// Returns the output shape of one sample.
     pub fn output_shape(&self) -> &[i64] {
         self.layers.last().map_or(&[], Layer::output_shape)
     }
 
-    /// The shape of one sample of what comes from `origin`.
+    /// Returns the shape of one sample of the data from `origin`.
     pub fn shape_of(&self, origin: Origin) -> &[i64] {
         match origin {
             Origin::Input => &self.spec.input,
@@ -101,7 +102,7 @@ impl Network {
         }
     }
 
-    /// All parameters by name (`conv1.weight`), in the order of the layers; trainable ones require a gradient.
+    /// Returns all parameters by name (`conv1.weight`), in layer order; trainable ones require a gradient.
     pub fn named_parameters(&self) -> Vec<(String, Tensor)> {
         let named = |layer: &Layer| -> Vec<_> {
             let of_layer = layer.named_parameters().into_iter();
@@ -110,7 +111,7 @@ impl Network {
         self.layers.iter().flat_map(named).collect()
     }
 
-    /// The parameter called `name` (`conv1.weight`), to read or to set with `copy_` without gradients.
+    /// Returns the parameter named `name` (`conv1.weight`), for reading or for setting with `copy_` under `no_grad`.
     pub fn parameter(&self, name: &str) -> Option<Tensor> {
         let (layer, parameter) = name.rsplit_once('.')?;
         let tensors = self.layer(layer)?.named_parameters();
@@ -121,20 +122,20 @@ impl Network {
         self.layers.iter().find_map(|layer| layer.parameters.tensors().into_iter().next())
     }
 
-    /// The device that the parameters are on.
+    /// Returns the device of the parameters.
     pub fn device(&self) -> Device {
         self.any_parameter().map_or(Device::Cpu, Tensor::device)
     }
 
-    /// The kind of the parameters, and so of inputs.
+    /// Returns the dtype of the parameters, which is the dtype of inputs.
     pub fn kind(&self) -> Kind {
         self.any_parameter().map_or(self.kind, Tensor::kind)
     }
 
-    /// A fresh state for `batch` samples: initial voltages, no refractory times, empty filters.
+    /// Creates a fresh state for `batch` samples: initial voltages, no refractory periods, empty filters.
     ///
     /// # Errors
-    /// If `batch` is below 1 or memory runs out.
+    /// Returns an error if `batch` is below 1 or memory runs out.
     pub fn zero_state(&self, batch: i64) -> Result<State> {
         if batch < 1 {
             return Err(NetworkError::State(format!("a batch of {batch} samples")).into());
@@ -155,7 +156,8 @@ impl Network {
         Ok(State { batch, step: 0, first_sample: 0, layers })
     }
 
-    /// Checks that `input` is `[.., input]` with `leading` dimensions before the sample, of this kind and on the network's device.
+    /// Checks that `input` is `[.., input]` with `leading` dimensions before the sample, of this dtype and on the
+    /// network's device.
     pub(crate) fn check_input(&self, input: &Tensor, leading: usize, kind: Kind) -> Result<(), NetworkError> {
         let size = input.size();
         let fits = size.len() == leading + self.spec.input.len() && size.ends_with(&self.spec.input);

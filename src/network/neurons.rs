@@ -7,17 +7,17 @@ use tch_spiking_core::spec::{NeuronSpec, NeuronValues};
 
 use super::parameters::tensor;
 
-/// A layer of neurons: the model and the tensors, of the layer's shape.
+/// A layer of neurons: the model and its tensors, of the layer's shape.
 ///
-/// The firing rate scale is applied here: the gain is multiplied by it (and the model's amplitude divided); the bias, which is
-/// trained and saved, is not, but multiplied whenever it is used.
+/// The firing rate scale is applied here: the gain is multiplied by it and the model's amplitude divided. The bias,
+/// which is trained and saved unscaled, is multiplied at every use.
 #[derive(Debug)]
 pub(crate) struct Neurons {
     /// The specification's model with its amplitude divided by the firing rate scale.
     pub model: Neuron,
-    /// As trained and saved.
+    /// The bias, unscaled, as trained and saved.
     pub bias: Tensor,
-    /// The model's learned parameters, `[1]` each.
+    /// Learned parameters of the model, `[1]` each.
     pub learned: Vec<Tensor>,
     pub initial_voltage: Tensor,
     gain: Tensor,
@@ -38,18 +38,18 @@ impl Neurons {
         Ok(Self { model: values.model, bias, learned, initial_voltage, gain, scale: spec.firing_rate_scale })
     }
 
-    /// What the input is multiplied by, in the kind and on the device of `like` (it is no variable, so the variable store
+    /// Returns the gain in the dtype and on the device of `like` (it is not a variable, so the variable store
     /// does not move it).
     pub(crate) fn gain_like(&self, like: &Tensor) -> Result<Tensor, TchError> {
         self.gain.f_to_device(like.device())?.f_to_kind(like.kind())
     }
 
-    /// The current without input; differentiable with respect to the bias.
+    /// Computes the current without input; differentiable with respect to the bias.
     pub(crate) fn resting_current(&self) -> Result<Tensor, TchError> {
         if self.scale == 1.0 { Ok(self.bias.shallow_clone()) } else { self.bias.f_mul_scalar(self.scale) }
     }
 
-    /// The state variables of `batch` samples at the start, `[B, S]` each.
+    /// Creates the initial state variables of `batch` samples, `[B, S]` each.
     pub(super) fn start(&self, batch: i64) -> Result<Vec<Tensor>, TchError> {
         let options = (self.bias.kind(), self.bias.device());
         let shape = [&[batch], self.bias.size().as_slice()].concat();

@@ -1,4 +1,4 @@
-//! The tensors of a layer, made from what it declares.
+//! The parameter tensors of a layer.
 
 use tch::nn::Path;
 use tch::{TchError, Tensor};
@@ -10,29 +10,29 @@ use super::{Neurons, Normalization};
 #[derive(Debug)]
 pub(crate) enum Parameters {
     None,
-    /// Of a convolution or a linear layer.
+    /// A convolution or a linear layer.
     Affine {
         weight: Tensor,
         bias: Option<Tensor>,
     },
-    /// Of a batch normalisation.
+    /// A batch normalisation.
     Normalization(Normalization),
-    /// Of a layer of neurons.
+    /// A layer of neurons.
     Neurons(Neurons),
-    /// Of a layer of the program's own.
+    /// A custom layer.
     Custom(Vec<Tensor>),
 }
 
-/// How the parameters of a network start.
+/// How the parameters of a network are initialised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Filling {
-    /// As they are declared.
+    /// As declared.
     Declared,
-    /// The same, but with zeros for what would be drawn, which is about to be overwritten.
+    /// As declared, but with zeros instead of random values, which are about to be overwritten.
     Undrawn,
 }
 
-/// What the parameters of a layer are made from.
+/// The context in which the parameters of a layer are created.
 pub(super) struct Context<'a> {
     pub path: &'a Path<'a>,
     pub index: usize,
@@ -41,7 +41,8 @@ pub(super) struct Context<'a> {
 }
 
 impl Parameters {
-    /// The tensors that `node` declares, as variables under its name; `neurons` are its values if it is a layer of neurons.
+    /// Creates the tensors that `node` declares, as variables under its name; `neurons` are the initial values of a
+    /// layer of neurons.
     pub(super) fn new(node: &Node, neurons: Option<NeuronValues>, context: &Context) -> Result<Self, TchError> {
         let path = context.path / &node.name;
         let mut tensors = Vec::new();
@@ -92,7 +93,7 @@ impl Parameters {
         })
     }
 
-    /// All tensors, in the order in which the layer declares them.
+    /// Returns all tensors, in the order in which the layer declares them.
     pub(super) fn tensors(&self) -> Vec<&Tensor> {
         match self {
             Self::None => vec![],
@@ -106,7 +107,7 @@ impl Parameters {
     }
 }
 
-/// The first values of a parameter; nothing for zeros.
+/// Returns the initial values of a parameter; `None` for zeros.
 fn values(parameter: &ParameterSpec, neurons: Option<&NeuronValues>, context: &Context) -> Option<Vec<f64>> {
     let count = parameter.shape.iter().product::<i64>().unsigned_abs() as usize;
     match parameter.start {
@@ -125,11 +126,11 @@ pub(super) fn tensor(values: &[f64], shape: &[i64], path: &Path) -> Result<Tenso
     Tensor::f_from_slice(values)?.f_reshape(shape)?.f_to_kind(path.kind())?.f_to_device(path.device())
 }
 
-/// A weight of four dimensions channels last in memory: what libtorch's CPU convolutions are fastest with. Anything else as it
-/// is.
+/// Converts a four-dimensional weight to channels last in memory, the fastest layout for libtorch's CPU convolutions.
+/// Others are unchanged.
 fn convolution_weight(weight: Tensor) -> Result<Tensor, TchError> {
     let &[out, channels, height, width] = weight.size().as_slice() else { return Ok(weight) };
-    // The strides are spelt out since with one channel both orders are the same, and libtorch would take it for channels first.
+    // The strides are explicit: with one channel both orders are equal, and libtorch would choose channels first.
     let strides = [height * width * channels, 1, width * channels, channels];
     let options = (weight.kind(), weight.device());
     let mut channels_last = Tensor::f_empty_strided([out, channels, height, width], strides, options)?;

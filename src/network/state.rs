@@ -10,64 +10,65 @@ use tch_spiking_core::spec::NetworkError;
 use super::{Network, Parameters};
 use crate::error::Result;
 
-/// Voltages, refractory times and filter states of one batch, as of one moment.
+/// Membrane voltages, refractory times and filter states of one batch at one time.
 ///
-/// Made by [`zero_state`](Network::zero_state), advanced by [`step`](Network::step). Nothing of it is hidden in the network, so
-/// nothing can be forgotten to reset.
+/// Created by [`zero_state`](Network::zero_state), advanced by [`step`](Network::step). The network itself has no
+/// hidden state, so there is nothing to reset.
 #[derive(Debug)]
 pub struct State {
     pub(crate) batch: i64,
-    /// How many timesteps have gone by.
+    /// Number of timesteps so far.
     pub(crate) step: u64,
-    /// The number of the batch's first sample among all that are simulated: noise depends on it, so that batches do not repeat it.
+    /// Index of the batch's first sample among all simulated samples. Noise depends on it, so that batches get
+    /// different noise.
     pub(crate) first_sample: u64,
-    /// For each layer its state variables, `[B, S]` each; none for layers without state.
+    /// For each layer its state variables, `[B, S]` each; empty for layers without state.
     pub(crate) layers: Vec<Vec<Tensor>>,
 }
 
-/// The voltage that neurons start with, set after the network was built.
+/// An initial membrane voltage that is set after the network was built.
 #[derive(Debug)]
 pub enum Voltage<'a> {
-    /// The same for all.
+    /// The same for all neurons.
     Value(f64),
     /// Uniform between 0 and 1, drawn from this seed for every neuron of every sample.
     Uniform {
         /// The seed.
         seed: u64,
     },
-    /// Given: `S`, or `[B, S]`.
+    /// Given explicitly: `S`, or `[B, S]`.
     Given(&'a Tensor),
 }
 
 impl State {
-    /// How many samples it is of.
+    /// Returns the batch size.
     pub fn batch(&self) -> i64 {
         self.batch
     }
 
-    /// How many timesteps it has gone through.
+    /// Returns the number of timesteps so far.
     pub fn steps(&self) -> u64 {
         self.step
     }
 
-    /// The state tensors of the layer at `index`: for neurons in the order of [`Neuron::state`](crate::neuron::Neuron::state),
-    /// for synapses those of the filter.
+    /// Returns the state tensors of the layer at `index`: for neurons in the order of
+    /// [`Neuron::state`](crate::neuron::Neuron::state), for synapses the filter's.
     pub fn layer(&self, index: usize) -> &[Tensor] {
         self.layers.get(index).map_or(&[], Vec::as_slice)
     }
 
-    /// An independent copy, to go on from one moment in several ways.
+    /// Returns an independent copy, to continue from one time in several ways.
     pub fn copy(&self) -> Self {
         let copy = |tensors: &Vec<Tensor>| tensors.iter().map(Tensor::copy).collect();
         Self { layers: self.layers.iter().map(copy).collect(), ..*self }
     }
 
-    /// Sets the number of the first sample, on which the noise of noisy neurons depends; 0 otherwise.
+    /// Sets the index of the first sample (default 0), on which the noise of noisy neurons depends.
     pub fn set_first_sample(&mut self, first_sample: u64) {
         self.first_sample = first_sample;
     }
 
-    /// Sets the voltage of the neurons of the layer called `layer`, or of all layers.
+    /// Sets the membrane voltage of the neurons of the layer named `layer`, or of all layers.
     ///
     /// ```
     /// use tch::{Device, Kind, Tensor, nn};
@@ -82,7 +83,7 @@ impl State {
     /// ```
     ///
     /// # Errors
-    /// If there is no such layer or it has no voltage, or the values have another shape.
+    /// Returns an error if there is no such layer, it has no membrane voltage, or the values have another shape.
     pub fn set_voltage(&mut self, network: &Network, layer: Option<&str>, voltage: &Voltage) -> Result<()> {
         let _without_gradient = tch::no_grad_guard();
         let mut set = false;

@@ -1,25 +1,25 @@
-//! What drives a layer of neurons, checked.
+//! The inputs of a layer of neurons, with checks.
 
 use tch::{Kind, Tensor};
 use tch_spiking_core::kernels::NoiseKey;
 use tch_spiking_core::neuron::NeuronError;
 
-/// What drives a layer of spiking neurons: `J = gain * input + bias`.
+/// The inputs of a layer of spiking neurons: `J = gain * input + bias`.
 #[derive(Clone, Copy, Debug)]
 pub struct SpikingDrive<'a> {
-    /// `[B, S]` (constant over time) or `[T, B, S]`.
+    /// Input, `[B, S]` (constant over time) or `[T, B, S]`.
     pub input: &'a Tensor,
-    /// `S`.
+    /// Gain, `S`.
     pub gain: &'a Tensor,
-    /// `S`.
+    /// Bias, `S`.
     pub bias: &'a Tensor,
-    /// How many timesteps, `T`.
+    /// Number of timesteps, `T`.
     pub steps: i64,
-    /// The length of a timestep (s).
+    /// Timestep (s).
     pub dt: f64,
-    /// The model's learned parameters, `[1]` or `S` each.
+    /// Learned parameters of the model, `[1]` or `S` each.
     pub learned: &'a [Tensor],
-    /// Where a noisy model's random numbers come from.
+    /// Source of random numbers for noisy models.
     pub noise: Option<DriveNoise>,
 }
 
@@ -28,14 +28,14 @@ pub struct SpikingDrive<'a> {
 pub struct DriveNoise {
     /// The layer's key.
     pub key: NoiseKey,
-    /// The number of the first sample of the batch.
+    /// Index of the first sample of the batch.
     pub first_sample: u64,
-    /// The number of the first timestep.
+    /// Index of the first timestep.
     pub first_step: u64,
 }
 
 impl<'a> SpikingDrive<'a> {
-    /// The drive of a model without learned parameters and noise.
+    /// Creates the inputs of a model without learned parameters or noise.
     pub fn new(input: &'a Tensor, gain: &'a Tensor, bias: &'a Tensor, steps: i64, dt: f64) -> Self {
         Self { input, gain, bias, steps, dt, learned: &[], noise: None }
     }
@@ -44,15 +44,16 @@ impl<'a> SpikingDrive<'a> {
 /// The result of running a layer of spiking neurons.
 #[derive(Debug)]
 pub struct Spikes {
-    /// `[T, B, S]`: spikes times amplitude over dt.
+    /// Output, `[T, B, S]`: spikes times amplitude over dt.
     pub output: Tensor,
-    /// `[B, S]`: the output's sum over the steps, where the kernel had it at hand (on the CPU).
+    /// Sum of the output over the steps, `[B, S]`, if the kernel computed it (on the CPU).
     pub total: Option<Tensor>,
-    /// `[T, B, S]` for every state variable that was to be recorded, its value after each step.
+    /// For every recorded state variable, its value after each step, `[T, B, S]`.
     pub recorded: Vec<Option<Tensor>>,
 }
 
-/// Checks that `gain` and `bias` have one shape, and that the tensors are of real numbers of one kind on one device.
+/// Checks that `gain` and `bias` have the same shape, and that the tensors are floating-point, of one dtype and on one
+/// device.
 pub(super) fn check_drive(
     neuron: &'static str,
     input: &Tensor,

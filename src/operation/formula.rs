@@ -1,16 +1,17 @@
-//! Recorded formulas as tensor operations, on any device.
+//! Evaluates recorded formulas with tensor operations, on any device.
 
 use tch::{TchError, Tensor};
 use tch_spiking_core::neuron::{Formula, Operation};
 
-/// Evaluates `formula` with tensors that broadcast against each other; one tensor an output, of their common shape.
+/// Evaluates `formula` with tensors that broadcast against each other; returns one tensor per output, of their common
+/// shape.
 ///
 /// # Errors
-/// When the shapes do not broadcast, there are fewer inputs than the formula has, or memory runs out.
+/// Returns an error if the shapes do not broadcast, there are fewer inputs than the formula has, or memory runs out.
 pub fn evaluate(formula: &Formula, inputs: &[&Tensor]) -> Result<Vec<Tensor>, TchError> {
     let needed = formula.operations().iter().filter(|operation| matches!(operation, Operation::Input(_))).count();
     let (Some(&like), true) = (inputs.first(), inputs.len() == needed) else {
-        return Err(TchError::Shape(format!("a formula of {needed} inputs got {}", inputs.len())));
+        return Err(TchError::Shape(format!("the formula needs {needed} inputs, got {}", inputs.len())));
     };
     let number = |value: f64| Tensor::f_full([] as [i64; 0], value, (like.kind(), like.device()));
     let mut values: Vec<Tensor> = Vec::with_capacity(formula.operations().len());
@@ -36,6 +37,6 @@ pub fn evaluate(formula: &Formula, inputs: &[&Tensor]) -> Result<Vec<Tensor>, Tc
         };
         values.push(value);
     }
-    // An output that no input reached is a plain number: it still gets the inputs' shape.
+    // An output that depends on no input is a plain number; it still gets the inputs' shape.
     formula.outputs().iter().map(|&output| values[output].f_expand_as(&values[output].f_add(like)?)).collect()
 }

@@ -1,13 +1,13 @@
-//! Neurons and synapses over tensors.
+//! Tensor operations of neurons and synapses.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `rate.rs` | the rate with its custom gradient ([`rate`]) |
 //! | `spike.rs` | spikes over time ([`spike`]), and with the rate's gradient ([`spike_aware`]) |
-//! | `drive.rs` | what drives a layer of neurons ([`SpikingDrive`]) |
+//! | `drive.rs` | the inputs of a layer of neurons ([`SpikingDrive`]) |
 //! | `synapse.rs` | filters over time ([`filter`]) |
 //! | `formula.rs` | recorded formulas as tensor operations ([`evaluate`]) |
-//! | `layout.rs` | how a layer's neurons lie in memory |
+//! | `layout.rs` | the memory order of a layer's neurons |
 
 mod drive;
 mod formula;

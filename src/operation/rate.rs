@@ -1,4 +1,4 @@
-//! The rate as a custom operation with a custom gradient.
+//! The rate as a tensor operation with a custom gradient.
 
 use half::bf16;
 use tch::{Device, Kind, TchError, Tensor};
@@ -12,17 +12,18 @@ use crate::error::Result;
 use crate::kernels::{self, TensorNumber, cuda};
 use crate::native::autograd;
 
-/// `rate(gain * input + bias)`, differentiable with respect to `input` and `bias`: what training computes.
+/// Computes `rate(gain * input + bias)`, differentiable with respect to `input` and `bias`; used in training.
 ///
-/// Fused kernels on the CPU and, where they can be compiled, on CUDA; the same formula in tensor operations elsewhere.
+/// Runs fused kernels on the CPU and, if they can be compiled, on CUDA; the same formula in tensor operations
+/// elsewhere.
 ///
 /// # Shapes
-/// - `input`: `[.., S]`, with `S` the layer's shape, such as `[B, C, H, W]`; `gain`, `bias`: `S`, of the input's kind,
-///   or `Float` where that is `BFloat16` or `Half`: all is then computed in `Float` and rounded once.
-/// - returns the shape, kind and memory layout of `input`.
+/// - `input`: `[.., S]`, with `S` the layer's shape, such as `[B, C, H, W]`; `gain`, `bias`: `S`, of the input's dtype,
+///   or `Float` if that is `BFloat16` or `Half`: the computation is in `Float`, rounded once.
+/// - returns the shape, dtype and memory layout of `input`.
 ///
 /// # Errors
-/// If the model has no rate, or when shapes, kinds or devices differ.
+/// Returns an error if the model has no rate, or shapes, dtypes or devices differ.
 pub fn rate(neuron: impl Into<Neuron>, input: &Tensor, gain: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let neuron = &neuron.into();
     neuron.validate()?;
@@ -34,9 +35,10 @@ pub fn rate(neuron: impl Into<Neuron>, input: &Tensor, gain: &Tensor, bias: &Ten
     })
 }
 
-/// Makes `output`, computed from `input` and `bias` under `no_grad`, differentiable as if it were their rate.
+/// Attaches the rate's gradient to `output`, which was computed from `input` and `bias` under `no_grad`.
 ///
-/// `input` and `output` are `[.., S]`; `output` may have a first dimension more, over which the gradient is then summed.
+/// `input` and `output` are `[.., S]`; `output` may have an additional first dimension, over which the gradient is
+/// summed.
 pub(super) fn attach_rate_gradient(
     neuron: &Neuron,
     input: &Tensor,
@@ -58,12 +60,12 @@ pub(super) fn attach_rate_gradient(
     })
 }
 
-/// From input, gain and bias to the output.
+/// Computes the output from input, gain and bias.
 type Forward = fn(&Neuron, [&Tensor; 3], &mut Tensor) -> Result<(), TchError>;
-/// From input, gain and bias, and the output's gradient, which becomes the input's, to the bias's.
+/// Computes the bias's gradient from input, gain, bias and the output's gradient, which is replaced by the input's.
 type Backward = fn(&Neuron, [&Tensor; 3], &mut Tensor, &mut Tensor) -> Result<(), TchError>;
 
-/// The kernels of a device, over tensors that are contiguous in memory order.
+/// The kernels of a device, on tensors that are contiguous in memory order.
 struct Kernels {
     forward: Forward,
     backward: Backward,
@@ -103,7 +105,7 @@ impl Kernels {
     }
 }
 
-/// The rate of a model that [`rate`] has found to have one.
+/// Returns the rate of a model for which [`rate`] has checked that it has one.
 fn rate_of(neuron: &Neuron) -> Result<&dyn RateNeuron, TchError> {
     neuron.require_rate().map_err(|error| TchError::Torch(error.to_string()))
 }
@@ -115,7 +117,7 @@ where
     Ok(Drive { input: kernels::elements(input)?, gain: kernels::elements(gain)?, bias: kernels::elements(bias)? })
 }
 
-/// What backward needs, in memory order.
+/// The tensors that backward needs, in memory order.
 struct Saved {
     neuron: Neuron,
     layout: Layout,
@@ -136,17 +138,17 @@ impl Saved {
         [&self.input, &self.gain, &self.bias]
     }
 
-    /// From the gradient of the output to those of input and bias.
+    /// Computes the gradients of input and bias from the gradient of the output.
     fn backward(
         self,
         kernels: Kernels,
     ) -> impl FnMut(&[Option<Tensor>]) -> Result<Vec<Option<Tensor>>, TchError> + Send {
         move |gradients| {
             let Some(gradient) = &gradients[0] else { return Ok(vec![None, None]) };
-            // Asked first: a view counts as a user of the memory.
+            // Checked first: a view counts as a reference to the memory.
             let disposable = autograd::is_disposable(gradient);
             let mut flat_gradient = self.layout.in_memory_order(gradient)?;
-            // If it was copied into memory order, the copy is ours; if not, somebody else may still want it as it is.
+            // A copy into memory order can be overwritten; otherwise the gradient may still be in use elsewhere.
             if flat_gradient.data_ptr() == gradient.data_ptr() && !disposable {
                 flat_gradient = flat_gradient.f_detach_copy()?;
             }
@@ -176,7 +178,7 @@ fn with_tensors(neuron: &Neuron, input: &Tensor, gain: &Tensor, bias: &Tensor) -
     Ok(output)
 }
 
-/// The rate in the input's kind, and its derivative in the bias's, which may be wider.
+/// Computes the rate in the input's dtype, and its derivative in the bias's, which may be wider.
 fn value_and_derivative(
     neuron: &Neuron,
     input: &Tensor,

@@ -12,16 +12,17 @@ use crate::error::Result;
 use crate::kernels::cuda::{self, ScanTensors};
 use crate::kernels::{self, NoiseRows, Scan, TensorNumber};
 
-/// Runs `drive.steps` timesteps of the spiking neuron from `state`, which is advanced in place: what inference computes. `record`
-/// says which state variables to record.
+/// Runs `drive.steps` timesteps of spiking neurons and advances `state` in place; used in inference.
+///
+/// `record` selects the state variables to record.
 ///
 /// # Shapes
 /// - `drive.input`: `[B, S]`, constant over time, or `[T, B, S]` with `T = steps`; `gain`, `bias`: `S`.
-/// - `state`: a `[B, S]` tensor for each state variable of the model.
+/// - `state`: one `[B, S]` tensor per state variable of the model.
 /// - returns output (spikes times amplitude over dt) `[T, B, S]`.
 ///
 /// # Errors
-/// When shapes, kinds or devices differ.
+/// Returns an error if shapes, dtypes or devices differ.
 pub fn spike(model: impl Into<Neuron>, drive: &SpikingDrive, state: &mut [Tensor], record: &[bool]) -> Result<Spikes> {
     let model = &model.into();
     model.validate()?;
@@ -37,15 +38,17 @@ pub fn spike(model: impl Into<Neuron>, drive: &SpikingDrive, state: &mut [Tensor
     })
 }
 
-/// Spiking-aware training, as KerasSpiking does it: forward the spikes of [`spike`], backward the gradient of the rate at every
-/// timestep, `d output[t] / d input[t] = rate'(J[t]) * gain`, as if the neuron had no memory. A network then sees in training the
-/// spikes that it will see in inference. No gradient flows into `state`.
+/// Computes spikes with the gradient of the rate (spiking-aware training, as in KerasSpiking).
+///
+/// The forward pass is [`spike`]; the backward pass uses the gradient of the rate at every timestep,
+/// `d output[t] / d input[t] = rate'(J[t]) * gain`, as if neurons had no memory. A network is then trained with the
+/// spikes that it produces in inference. No gradient flows into `state`.
 ///
 /// # Shapes
 /// As for [`spike`]; with a constant input the gradient is the sum over the timesteps.
 ///
 /// # Errors
-/// If the model has no rate, or when shapes, kinds or devices differ.
+/// Returns an error if the model has no rate, or shapes, dtypes or devices differ.
 pub fn spike_aware(model: impl Into<Neuron>, drive: &SpikingDrive, state: &mut [Tensor]) -> Result<Spikes> {
     let model = &model.into();
     model.require_rate()?;
@@ -116,7 +119,7 @@ fn check(model: &Neuron, drive: &SpikingDrive, state: &[Tensor], record: &[bool]
     Ok(())
 }
 
-/// `[B, S]`.
+/// Returns the shape `[B, S]`.
 fn batch_shape(drive: &SpikingDrive) -> Vec<i64> {
     let size = drive.input.size();
     size[size.len().saturating_sub(drive.bias.dim() + 1)..].to_vec()
@@ -133,7 +136,7 @@ fn fused(
     let input = layout.in_memory_order(drive.input)?;
     let gain = layout.in_memory_order(drive.gain)?;
     let bias = layout.in_memory_order(drive.bias)?;
-    // Copies: the state handed in stays as it was if anything below fails, and may share memory with another.
+    // Copies: the caller's state stays unchanged if anything below fails, and may share memory with another tensor.
     let mut flat: Vec<Tensor> =
         state.iter().map(|tensor| layout.in_memory_order(tensor)?.f_detach_copy()).collect::<Result<_, TchError>>()?;
     let shape = [vec![drive.steps], flat.first().map(Tensor::size).unwrap_or_default()].concat();
@@ -198,7 +201,7 @@ fn on_cpu<R: Number + TensorNumber>(
     Ok(Spikes { total: Some(layout.in_shape_order(&total)?), ..spikes })
 }
 
-/// The random numbers of a batch whose neurons lie in this layout.
+/// Returns the random numbers of a batch whose neurons have this layout.
 fn noise_rows(noise: DriveNoise, layout: Layout, bias: &Tensor) -> NoiseRows {
     let DriveNoise { key, first_sample, first_step } = noise;
     let order = match (layout, bias.size().as_slice()) {
@@ -210,7 +213,7 @@ fn noise_rows(noise: DriveNoise, layout: Layout, bias: &Tensor) -> NoiseRows {
     NoiseRows { key, first_sample, first_step, order }
 }
 
-/// The random numbers of every step and neuron as a tensor, `[T, B, S]`.
+/// Draws the random numbers of every step and neuron as a tensor, `[T, B, S]`.
 fn uniform(noise: DriveNoise, drive: &SpikingDrive) -> Result<Tensor, TchError> {
     let (batch, neurons) = (batch_shape(drive), drive.bias.numel());
     let mut values = Vec::new();

@@ -1,13 +1,15 @@
-//! Filters over time.
+//! Synaptic filters over time.
 
 use tch::{TchError, Tensor};
 use tch_spiking_core::synapse::{Coefficients, Synapse};
 
-/// Filters `input` (`[T, ..]`, any shape after time) from `state` (one `[..]` tensor a state variable; zeros at the start), which
-/// is advanced in place. Returns `[T, ..]`. Differentiable.
+/// Filters `input` (`[T, ..]`) over time, differentiably, and returns `[T, ..]`.
+///
+/// The filter starts from `state` (one `[..]` tensor per state variable; zeros at the start), which is advanced in
+/// place.
 ///
 /// # Errors
-/// When the state's number or shape does not fit the input.
+/// Returns an error if the number or shape of the state tensors does not match the input.
 ///
 /// ```
 /// use tch::{Device, Kind, Tensor};
@@ -30,7 +32,7 @@ pub fn filter(synapse: Synapse, input: &Tensor, dt: f64, state: &mut [Tensor]) -
     }
     let Coefficients { transition, input: drive } = synapse.coefficients(dt);
     let mut outputs = Vec::new();
-    // Unbound at once: the backward of taking one step alone is as large as the whole input.
+    // Unbound once: the backward pass of indexing a single step is as large as the whole input.
     for now in input.f_unbind(0)? {
         let next = match &*state {
             [x] => vec![x.f_mul_scalar(transition[0][0])?.f_add(&now.f_mul_scalar(drive[0])?)?],

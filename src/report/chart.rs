@@ -14,7 +14,7 @@ const LEGEND_ROW: f64 = 20.0;
 const SWATCH: f64 = 22.0;
 const LINE: f64 = 2.2;
 const DOT: f64 = 6.0;
-/// Up to so many points of a line are marked, to show where there is data and where only a line.
+/// The maximum number of points of a line that are marked, to show the data points.
 const MARKED_POINTS: usize = 30;
 
 /// How a series is drawn.
@@ -23,7 +23,7 @@ pub enum SeriesStyle {
     /// Points joined by straight lines.
     #[default]
     Line,
-    /// Points alone.
+    /// Points without lines.
     Dots,
     /// Each value held until the next point.
     Steps,
@@ -32,11 +32,11 @@ pub enum SeriesStyle {
 /// One named line of a [`Chart`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Series {
-    /// Its name in the legend; one without a name is left out of it.
+    /// Its name in the legend; a series without a name is omitted from the legend.
     pub name: String,
     /// Points `(x, y)` in drawing order. One that cannot be drawn (NaN, infinite) breaks the line.
     pub points: Vec<(f64, f64)>,
-    /// How it is drawn.
+    /// The drawing style.
     pub style: SeriesStyle,
 }
 
@@ -46,7 +46,7 @@ impl Series {
         Self { name: name.into(), points: points.into_iter().collect(), style: SeriesStyle::Line }
     }
 
-    /// Points alone.
+    /// Points without lines.
     pub fn dots(name: impl Into<String>, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
         Self { style: SeriesStyle::Dots, ..Self::line(name, points) }
     }
@@ -57,7 +57,7 @@ impl Series {
     }
 }
 
-/// What [`chart`] draws.
+/// The contents of a [`chart`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Chart {
     /// The heading.
@@ -66,11 +66,11 @@ pub struct Chart {
     pub x_label: String,
     /// Name and unit of the vertical axis, such as `firing rate (Hz)`.
     pub y_label: String,
-    /// The lines, told apart by ten colours and then by dashes.
+    /// The series, distinguished by ten colours and then by dash patterns.
     pub series: Vec<Series>,
-    /// First and last value of the horizontal axis; without it, those of the points.
+    /// First and last value of the horizontal axis; without it, the range of the points.
     pub x_range: Option<(f64, f64)>,
-    /// First and last value of the vertical axis; without it, those of the points and a little room.
+    /// First and last value of the vertical axis; without it, the range of the points with a margin.
     pub y_range: Option<(f64, f64)>,
     /// A logarithmic horizontal axis.
     pub x_log: bool,

@@ -1,15 +1,15 @@
-//! What can go wrong with pictures.
+//! Errors of figures and images.
 
 use std::path::PathBuf;
 
-/// Why a picture could not be written or read.
+/// A figure could not be written, or an image could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
     /// A figure's file name ends neither in `.svg` nor in `.png`.
-    #[error("cannot tell the format of {}: a figure is written as SVG or PNG; end the name in .svg or .png", path.display())]
+    #[error("unknown figure format of {}: expected a file name that ends in .svg or .png", path.display())]
     UnknownFormat {
-        /// The file asked for.
+        /// The requested file.
         path: PathBuf,
     },
     /// The SVG source could not be rasterised.
@@ -28,12 +28,12 @@ pub enum ReportError {
     /// The pixels could not be encoded.
     #[error("cannot encode the figure as PNG: {0}; save it as .svg instead")]
     Encode(#[from] png::EncodingError),
-    /// A file given as an image is none that can be read.
+    /// A file given as an image is not a PNG image.
     #[error("{} is not a PNG image ({found}); convert it to PNG", path.display())]
     NotPng {
         /// The file.
         path: PathBuf,
-        /// What it looks like instead.
+        /// The detected format.
         found: &'static str,
     },
     /// A PNG image that ends early, fails a checksum or breaks the format's rules.
@@ -41,11 +41,11 @@ pub enum ReportError {
     DamagedPng {
         /// The file.
         path: PathBuf,
-        /// What the decoder objected to.
+        /// The error of the decoder.
         reason: String,
     },
-    /// An image with more pixels than anything meant for a network has.
-    #[error("{} has {width} x {height} pixels, at most {limit} a side can be read; scale it down", path.display())]
+    /// An image exceeds the size limit.
+    #[error("{} has {width} x {height} pixels, the limit is {limit} per side; scale it down", path.display())]
     ImageTooLarge {
         /// The file.
         path: PathBuf,
@@ -56,14 +56,14 @@ pub enum ReportError {
         /// The largest width and height allowed.
         limit: u32,
     },
-    /// An image was asked for in a size without pixels.
-    #[error("cannot resize {} to {width} x {height}: ask for a width and height between 1 and {limit}", path.display())]
+    /// An image was requested with an invalid size.
+    #[error("cannot resize {} to {width} x {height}: expected a width and height between 1 and {limit}", path.display())]
     TargetSize {
         /// The file.
         path: PathBuf,
-        /// The width asked for.
+        /// The requested width.
         width: usize,
-        /// The height asked for.
+        /// The requested height.
         height: usize,
         /// The largest width and height allowed.
         limit: u32,

@@ -1,4 +1,4 @@
-//! An image of the user's as input of a network.
+//! Reading of a user's image as input of a network.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind};
@@ -9,9 +9,9 @@ use png::{ColorType, DecodingError, Limits, Transformations};
 use super::ReportError;
 use crate::error::{Error, Result};
 
-/// Largest width and height read; beyond it, memory goes into detail that no network sees.
+/// The maximum width and height; larger images only use memory for detail that no network needs.
 const LARGEST_SIDE: u32 = 4096;
-/// What the decoder may allocate: the largest image and room for its metadata.
+/// The memory limit of the decoder: the largest image and its metadata.
 const MEMORY: usize = 256 << 20;
 
 /// Reads a PNG image as `width` x `height` grey values, row by row, 0 black to 255 white.
@@ -68,7 +68,7 @@ fn damaged(path: &Path, reason: impl ToString) -> Error {
     ReportError::DamagedPng { path: path.to_path_buf(), reason: reason.to_string() }.into()
 }
 
-/// What a file that starts like this is, if not a PNG image.
+/// The format of a file that starts like this, if it is not a PNG image.
 fn not_png(start: &[u8]) -> Option<&'static str> {
     const SIGNATURES: [(&[u8], &str); 6] = [
         (b"\xff\xd8\xff", "it looks like JPEG"),

@@ -23,15 +23,15 @@ pub struct CurvePoint {
     pub epoch: f64,
     /// Mean training loss.
     pub loss: f64,
-    /// Accuracy on the training set, as rates, if answers are right or wrong.
+    /// Accuracy on the training set, as rates, if the objective defines correct answers.
     pub train_accuracy: Option<f64>,
     /// Accuracy on the validation set, as rates, if there is one.
     pub validation_accuracy: Option<f64>,
-    /// Accuracy as spikes on a sample of the validation set, if it was measured.
+    /// Accuracy as spikes on a subset of the validation set, if it was measured.
     pub spiking_accuracy: Option<f64>,
     /// Mean loss on the validation set, as rates, if it was measured.
     pub validation_loss: Option<f64>,
-    /// Mean loss as spikes on a sample of the validation set, if it was measured.
+    /// Mean loss as spikes on a subset of the validation set, if it was measured.
     pub spiking_loss: Option<f64>,
 }
 
@@ -43,8 +43,8 @@ impl CurvePoint {
 
 /// Draws loss (left) and accuracy in per cent (right) over the epochs, with the last value of each in its legend.
 ///
-/// A loss that falls by more than a factor of 20 gets a logarithmic axis; where there are no accuracies, the loss gets all the
-/// room.
+/// A loss that falls by more than a factor of 20 gets a logarithmic axis; where there are no accuracies, the loss gets
+/// all the room.
 pub fn learning_curve(title: &str, points: &[CurvePoint]) -> Svg {
     let mut canvas = Canvas::new(WIDTH, HEIGHT);
     let heading = text::fit(title, TITLE, true, WIDTH - 2.0 * MARGIN);

@@ -1,4 +1,4 @@
-//! Pictures: learning curves, simulations and general charts, as SVG and as PNG from the same source.
+//! Figures: learning curves, simulations and general charts, as SVG and as PNG from the same source.
 //!
 //! Every function takes plain data and returns an [`Svg`]. A PNG is rasterised with an embedded font, so it looks the
 //! same on a machine without any fonts. Values that cannot be drawn (NaN, infinity, and zero or less on a logarithmic

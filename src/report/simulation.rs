@@ -25,17 +25,17 @@ const RASTER_GAP: f64 = 14.0;
 pub struct RasterLayer {
     /// The layer's name.
     pub name: String,
-    /// How many neurons the layer has.
+    /// The number of neurons in the layer.
     pub neurons: usize,
-    /// How many of them are shown, one a row.
+    /// The number of neurons shown, one per row.
     pub shown: usize,
-    /// Every spike of a shown neuron as (step from 0, row from 0). Those outside the picture are left out.
+    /// Every spike of a shown neuron as (step from 0, row from 0). Those outside the figure are omitted.
     pub spikes: Vec<(u32, u32)>,
     /// Mean firing rate of the whole layer in Hz.
     pub mean_rate: f64,
 }
 
-/// What [`simulation`] draws.
+/// The contents of a [`simulation`] figure.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SimulationFigure {
     /// The heading, such as the network and the image's number.
@@ -48,13 +48,13 @@ pub struct SimulationFigure {
     pub image_width: usize,
     /// Length of a step in s.
     pub dt: f64,
-    /// Names of the classes; a class without one is called by its index.
+    /// Names of the classes; the index is used for a class without a name.
     pub class_names: Vec<String>,
     /// The filtered output, `[step][class]`.
     pub output: Vec<Vec<f32>>,
     /// The true class, if known.
     pub label: Option<usize>,
-    /// The spiking layers, first to last.
+    /// The spiking layers, in order.
     pub layers: Vec<RasterLayer>,
 }
 

@@ -1,4 +1,4 @@
-//! What is evaluated after every epoch of a run.
+//! Evaluation after every epoch of a run.
 
 use crate::data::Samples;
 use crate::error::Result;
@@ -6,15 +6,15 @@ use crate::evaluate::{SpikingOptions, rate_accuracy, spiking_loss, spiking_with}
 use crate::network::SpikingSequential;
 use crate::train::{AsRates, Evaluated, Evaluation, Objective, Trainer};
 
-/// The validation samples as rates, and the first of them (of the training samples where there are none) as spikes: accuracies
-/// of samples with classes, losses of others.
+/// Evaluates the validation samples as rates, and the first of them (or of the training samples if there are none) as
+/// spikes: accuracies for samples with classes, losses for others.
 #[derive(Clone, Copy, Debug)]
 pub struct RatesAndSpikes {
     /// Whether the samples have classes.
     pub classes: bool,
-    /// How many samples are run as spikes.
+    /// The number of samples to run as spikes.
     pub sample: usize,
-    /// About how much memory (bytes) a simulation may take.
+    /// The approximate memory budget of a simulation (bytes).
     pub memory: usize,
 }
 
@@ -37,16 +37,16 @@ impl Evaluation for RatesAndSpikes {
     }
 }
 
-/// How good a network is as spikes.
+/// The result of an evaluation as spikes.
 pub(super) struct Spikes {
-    /// Share of samples answered right at every timestep; empty of samples without classes.
+    /// Accuracy at every timestep (0 to 1); empty for samples without classes.
     pub by_step: Vec<f64>,
     /// Mean loss of samples without classes.
     pub loss: Option<f64>,
 }
 
 impl RatesAndSpikes {
-    /// Runs the first samples as spikes; `progress` is told how many are done.
+    /// Runs the first samples as spikes; `progress` receives the number of completed samples.
     pub(super) fn spikes(
         &self,
         network: &SpikingSequential,

@@ -24,15 +24,15 @@ use crate::train::TrainingConfig;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Experiment {
-    /// Seed of all that is random: weights, initial voltages, the order of images, dropout, built-in digits.
+    /// The seed of everything random: weights, initial voltages, the order of samples, dropout, built-in digits.
     pub seed: u64,
-    /// Which images.
+    /// The data set.
     pub data: DataConfig,
-    /// How to train.
+    /// The training configuration.
     pub training: TrainingConfig,
-    /// How spikes are looked at.
+    /// The simulation configuration.
     pub simulation: SimulationConfig,
-    /// The network.
+    /// The network specification.
     pub network: NetworkSpec,
 }
 
@@ -48,13 +48,14 @@ impl Default for Experiment {
     }
 }
 
-/// The `[simulation]` section: how spikes are looked at while training. (Timestep and number of steps are the network's.)
+/// The `[simulation]` section: the evaluation as spikes during training. (Timestep and number of steps belong to the
+/// network.)
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SimulationConfig {
-    /// How many validation images are run as spikes after every epoch.
+    /// The number of validation images to run as spikes after every epoch.
     pub sample: usize,
-    /// About how much memory (MiB) a simulation may take.
+    /// The approximate memory budget of a simulation (MiB).
     pub memory_mib: usize,
 }
 
@@ -64,22 +65,22 @@ impl Default for SimulationConfig {
     }
 }
 
-/// An experiment that cannot be understood.
+/// An experiment could not be parsed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExperimentError {
-    /// The text is not a valid experiment.
+    /// The TOML is not a valid experiment.
     #[error("{0}")]
     Parse(String),
     /// An assignment that is not `key=value`.
-    #[error("`{0}` is no assignment: expected key=value, such as training.learning_rate=0.002")]
+    #[error("`{0}` is not an assignment: expected key=value, such as training.learning_rate=0.002")]
     Assignment(String),
-    /// An assignment through something that has no keys.
+    /// An assignment to a key inside a value that is not a section.
     #[error("`{key}`: `{part}` is a value, not a section")]
     NotASection {
-        /// The whole key.
+        /// The complete key.
         key: String,
-        /// The part of it that is no section.
+        /// The part of it that is not a section.
         part: String,
     },
 }
@@ -88,7 +89,7 @@ impl Experiment {
     /// Reads an experiment from TOML.
     ///
     /// # Errors
-    /// With the place in the text; an unknown key is named along with the nearest valid one.
+    /// If it is not valid, with the position; for an unknown key, with the nearest valid one.
     pub fn from_toml(text: &str) -> Result<Self> {
         toml::from_str(text).map_err(|error| Error::from(parse_error(&error)))
     }
@@ -106,20 +107,20 @@ impl Experiment {
         })
     }
 
-    /// The experiment as TOML, every key spelt out.
+    /// Writes the experiment as TOML, with every key.
     ///
     /// # Errors
-    /// If the network holds Rust code, which no file can.
+    /// If the network contains Rust code, which a file cannot hold.
     pub fn to_toml(&self) -> Result<String> {
         toml::to_string(self).map_err(|error| ExperimentError::Parse(error.to_string()).into())
     }
 
-    /// Sets one key from an assignment such as `training.learning_rate=0.002` or `data.dataset=fashion`. Layers go by
-    /// number, from 0: `network.layers.0.out_channels=16`.
+    /// Sets one key from an assignment such as `training.learning_rate=0.002` or `data.dataset=fashion`. Layers are
+    /// given by number, from 0: `network.layers.0.out_channels=16`.
     ///
     /// # Errors
-    /// If it is no assignment, the key is unknown (the nearest valid one is named), or the value does not fit; nothing is
-    /// changed then.
+    /// If it is not an assignment, the key is unknown (the error suggests the nearest valid one), or the value is not
+    /// valid; nothing is changed then.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let not_one = || ExperimentError::Assignment(assignment.to_string());
         let (key, text) = assignment.split_once('=').ok_or_else(not_one)?;
@@ -133,7 +134,7 @@ impl Experiment {
         for (depth, part) in parts.iter().enumerate() {
             let no_section = || ExperimentError::NotASection { key: key.to_string(), part: parts[..depth].join(".") };
             place = match place {
-                // A key that is not there yet may be a valid one without a value; what reads the result knows.
+                // A missing key may be valid but unset; the parser of the result decides.
                 toml::Value::Table(section) => section.entry(*part).or_insert_with(|| toml::Table::new().into()),
                 toml::Value::Array(list) => {
                     part.parse().ok().and_then(|index: usize| list.get_mut(index)).ok_or_else(no_section)?
@@ -150,7 +151,8 @@ impl Experiment {
     }
 }
 
-/// A TOML value, or the text itself where it is none (so that `data.dataset=fashion` needs no quotes).
+/// A TOML value, or a string with the text itself if it is not valid TOML (so that `data.dataset=fashion` needs no
+/// quotes).
 fn parse_value(text: &str) -> toml::Value {
     match toml::from_str::<toml::Table>(&format!("value = {text}")) {
         Ok(mut table) if table.len() == 1 => table.remove("value").unwrap_or_else(|| text.into()),
@@ -158,7 +160,7 @@ fn parse_value(text: &str) -> toml::Value {
     }
 }
 
-/// The parser's error; for an unknown name among known ones, with the nearest of these.
+/// The parser's error; for an unknown name, with the nearest known one.
 fn parse_error(error: &toml::de::Error) -> ExperimentError {
     let text = error.to_string();
     let text = text.trim_end();
@@ -168,7 +170,7 @@ fn parse_error(error: &toml::de::Error) -> ExperimentError {
     }
 }
 
-/// From serde's "unknown field `epoch`, expected one of `epochs`, `seed`", the candidate that the user may have meant.
+/// From serde's "unknown field `epoch`, expected one of `epochs`, `seed`", the most similar candidate.
 fn nearest_known(message: &str) -> Option<&str> {
     let unknown = message.split("unknown ").nth(1)?;
     let mut quoted = unknown.split('`').skip(1).step_by(2);

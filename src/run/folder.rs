@@ -1,4 +1,4 @@
-//! The folder of a run: everything that it leaves behind, every file whole at any moment.
+//! The folder of a run. Every file is written atomically.
 
 use std::path::{Path, PathBuf};
 
@@ -19,27 +19,27 @@ const CURVE: [&str; 2] = ["learning_curve.png", "learning_curve.svg"];
 const WEIGHTS: &str = "weights.safetensors";
 const SUMMARY: &str = "summary.json";
 
-/// A run's folder.
+/// The folder of a run.
 ///
 /// | file | holds |
 /// |---|---|
-/// | `config.toml` | the experiment, every key spelt out |
-/// | `metrics.jsonl` | an object an epoch |
-/// | `last.safetensors` | the newest checkpoint: weights, optimiser state, position |
+/// | `config.toml` | the experiment, with every key |
+/// | `metrics.jsonl` | one object per epoch |
+/// | `last.safetensors` | the latest checkpoint: weights, optimiser state, position |
 /// | `best.safetensors` | the weights of the epoch with the best validation accuracy |
-/// | `learning_curve.png`, `.svg` | the picture of `metrics.jsonl` |
-/// | `weights.safetensors` | the weights after the last epoch, with their test accuracy, once the run is done |
-/// | `summary.json` | the result, once the run is done |
+/// | `learning_curve.png`, `.svg` | the figure of `metrics.jsonl` |
+/// | `weights.safetensors` | the weights after the last epoch, with their test accuracy, once the run is completed |
+/// | `summary.json` | the result, once the run is completed |
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
 }
 
 impl RunFolder {
-    /// A folder for a new run, made if it is not there.
+    /// Creates the folder of a new run.
     ///
     /// # Errors
-    /// If it holds a run already, or cannot be made.
+    /// If it already contains a run, or cannot be created.
     pub fn create(path: impl Into<PathBuf>, experiment: &Experiment) -> Result<Self> {
         let folder = Self { path: path.into() };
         if [CONFIG, METRICS, LAST, BEST].iter().any(|file| folder.file(file).exists()) {
@@ -50,33 +50,33 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// The folder of a run that is there, perhaps ended before its first checkpoint.
+    /// Opens the folder of an existing run, which may have ended before its first checkpoint.
     ///
     /// # Errors
-    /// If it has no config, or has lost its checkpoint.
+    /// If its config is missing, or its checkpoint was lost.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let folder = Self { path: path.into() };
         let needed: &[&str] = if folder.file(METRICS).exists() { &[CONFIG, LAST] } else { &[CONFIG] };
         for file in needed {
             if !folder.file(file).is_file() {
-                let cause = format!("there is no {file} in it");
+                let cause = format!("it contains no {file}");
                 return Err(TrainError::NotARun { folder: folder.path, cause }.into());
             }
         }
         Ok(folder)
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The newest checkpoint.
+    /// The path of the latest checkpoint.
     pub fn last(&self) -> PathBuf {
         self.file(LAST)
     }
 
-    /// The best weights.
+    /// The path of the best weights.
     pub fn best(&self) -> PathBuf {
         self.file(BEST)
     }
@@ -85,7 +85,7 @@ impl RunFolder {
         self.path.join(name)
     }
 
-    /// The experiment of this run.
+    /// Reads the experiment of this run.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -93,7 +93,7 @@ impl RunFolder {
         Experiment::from_file(self.file(CONFIG))
     }
 
-    /// Writes the experiment (again, when a run goes on with more epochs).
+    /// Writes the experiment (again, when a run is resumed with more epochs).
     ///
     /// # Errors
     /// If it cannot be written.
@@ -102,11 +102,11 @@ impl RunFolder {
         write_atomically(self.file(CONFIG), |file| file.write_all(text.as_bytes()))
     }
 
-    /// Brings `run`, of this folder's experiment with perhaps more epochs, to where the newest checkpoint is; if there is none
-    /// yet, it stays at the start.
+    /// Restores `run` (of this folder's experiment, possibly with more epochs) from the latest checkpoint; if there is
+    /// none yet, the run stays at its start.
     ///
     /// # Errors
-    /// If the checkpoint is damaged or belongs to another network, or all epochs are done.
+    /// If the checkpoint is damaged or belongs to another network, or all epochs are completed.
     pub fn resume(&self, run: &mut Run) -> Result<()> {
         if !self.last().exists() {
             return Ok(());
@@ -126,16 +126,16 @@ impl RunFolder {
         Ok(())
     }
 
-    /// How many epochs the run had done when its summary was written.
+    /// The number of completed epochs when the summary was written.
     fn tested_after(&self) -> Option<u64> {
         let text = std::fs::read_to_string(self.file(SUMMARY)).ok()?;
         serde_json::from_str::<serde_json::Value>(&text).ok()?.get("epochs")?.as_u64()
     }
 
-    /// Saves all that is known after an epoch: metrics, picture, best weights, checkpoint.
+    /// Saves the state after an epoch: metrics, figure, best weights, checkpoint.
     ///
     /// # Errors
-    /// If something cannot be written; what was there before is whole then.
+    /// If something cannot be written; the previous file is left intact.
     pub fn save_epoch(&self, trainer: &Trainer) -> Result<()> {
         let history = &trainer.position().history;
         let (newest, earlier) = match history.split_last() {
@@ -145,15 +145,15 @@ impl RunFolder {
         if earlier.iter().all(|metrics| metrics.score() < newest.score()) {
             weights::save_network(&self.best(), trainer.network(), &trainer.provenance())?;
         }
-        // Before what can be made again from it.
+        // The checkpoint comes first: the other files can be restored from it.
         self.save_checkpoint(trainer)?;
         self.save_history(trainer)
     }
 
-    /// Saves metrics and picture of the epochs done, if there are any.
+    /// Saves metrics and figure of the completed epochs, if any.
     ///
     /// # Errors
-    /// If something cannot be written; what was there before is whole then.
+    /// If something cannot be written; the previous file is left intact.
     pub fn save_history(&self, trainer: &Trainer) -> Result<()> {
         let history = &trainer.position().history;
         if history.is_empty() {
@@ -183,15 +183,15 @@ impl RunFolder {
         CURVE.iter().try_for_each(|file| curve.save(self.file(file)))
     }
 
-    /// Saves a checkpoint, at any step.
+    /// Saves a checkpoint; possible at any step.
     ///
     /// # Errors
-    /// If it cannot be written; the one before is whole then.
+    /// If it cannot be written; the previous one is left intact.
     pub fn save_checkpoint(&self, trainer: &Trainer) -> Result<()> {
         trainer.save_checkpoint(&self.last())
     }
 
-    /// Writes the result of the run: the final weights, which say how good they are, and the summary.
+    /// Writes the result of the run: the final weights, with their accuracy in the metadata, and the summary.
     ///
     /// # Errors
     /// If something cannot be written.

@@ -1,13 +1,13 @@
-//! Runs: the experiment file that says all that a run depends on, its trainer and evaluations, and the folder that it leaves
-//! behind.
+//! Runs: the experiment file, which determines a run completely, its trainer and evaluations, and its output
+//! folder.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `experiment.rs` | the experiment file |
-//! | `training.rs` | what ties an experiment to a trainer ([`Run`]) |
-//! | `evaluation.rs` | what is evaluated after every epoch |
+//! | `training.rs` | an experiment with its trainer ([`Run`]) |
+//! | `evaluation.rs` | the evaluation after every epoch |
 //! | `summary.rs` | the result of a run |
-//! | `folder.rs` | what a run leaves behind, and how it is resumed |
+//! | `folder.rs` | the output folder of a run, and resuming |
 
 mod evaluation;
 pub mod experiment;

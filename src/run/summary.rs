@@ -4,31 +4,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Source;
 
-/// The result of a run, as in `summary.json`: accuracies of samples with classes, losses of others.
+/// The result of a run, as in `summary.json`: accuracies for samples with classes, losses for others.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Summary {
-    /// Which data was used.
+    /// The data set.
     pub dataset: Source,
-    /// Training samples.
+    /// The number of training samples.
     pub train_images: i64,
-    /// Epochs done.
+    /// The number of completed epochs.
     pub epochs: u64,
     /// The seed.
     pub seed: u64,
     /// The device.
     pub device: String,
-    /// Test samples.
+    /// The number of test samples.
     pub test_images: i64,
-    /// Share of test samples answered right as rates; of the newest weights, as all below.
+    /// Test accuracy as rates (0 to 1), of the final weights, like all values below.
     pub test_rate_accuracy: Option<f64>,
-    /// The same as spikes, at the last step.
+    /// Test accuracy as spikes, at the last step.
     pub test_spiking_accuracy: Option<f64>,
-    /// The same at every step.
+    /// Test accuracy as spikes, at every step.
     pub test_accuracy_by_step: Vec<f64>,
     /// Mean loss of the test samples as rates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_rate_loss: Option<f64>,
-    /// The same as spikes.
+    /// Mean loss of the test samples as spikes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_spiking_loss: Option<f64>,
     /// Time spent on training steps (s).

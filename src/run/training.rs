@@ -1,4 +1,4 @@
-//! What ties an experiment to a trainer.
+//! An experiment with its trainer.
 
 use std::sync::atomic::AtomicBool;
 
@@ -12,9 +12,9 @@ use crate::evaluate::rate_accuracy;
 use crate::network::SpikingSequential;
 use crate::train::{Observer, Outcome, Trainer, score_rates};
 
-/// An experiment being run: its trainer, and the samples that are looked at once, at the end.
+/// A running experiment: its trainer and test samples.
 ///
-/// A data set of the program's own (see [`register`](crate::data::register)) is trained on by its name:
+/// A registered data set (see [`register`](crate::data::register)) is used by its name:
 ///
 /// ```
 /// use tch::{Device, Kind, Tensor};
@@ -65,23 +65,23 @@ pub struct Run {
     source: Source,
     trainer: Trainer,
     test: Option<Box<dyn Samples + Send>>,
-    /// What is evaluated, of all samples.
+    /// The evaluation of samples.
     evaluation: RatesAndSpikes,
 }
 
 impl Run {
-    /// A run of `experiment` from the start, on the images of `data`.
+    /// Creates a run of `experiment` from the start, on the images of `data`.
     ///
     /// # Errors
-    /// If the experiment is not valid or the network does not fit the data.
+    /// If the experiment is not valid or the network does not match the data.
     pub fn new(experiment: Experiment, data: &Dataset, device: Device) -> Result<Self> {
         let network = network(&experiment, device)?;
         let splits = Splits::of_images(data, &network)?;
         Self::with(experiment, network, data.source.clone(), splits)
     }
 
-    /// A run of `experiment` from the start, on the data that it names; `notice` is told in plain sentences what is done for
-    /// that.
+    /// Creates a run of `experiment` from the start, on its own data set; `notice` receives messages about loading
+    /// it.
     ///
     /// # Errors
     /// As for [`new`](Self::new), and if the data is not available.
@@ -92,7 +92,7 @@ impl Run {
     }
 
     fn with(mut experiment: Experiment, network: SpikingSequential, source: Source, splits: Splits) -> Result<Self> {
-        // What was used, not what was asked for: "auto" may mean something else tomorrow.
+        // The data set that was used, not the requested one: "auto" may resolve differently later.
         experiment.data.dataset = DatasetName::from(&source);
         let Splits { train, validation, test } = splits;
         let classes = match train.is_empty() {
@@ -113,46 +113,46 @@ impl Run {
         Ok(Self { experiment, source, trainer, test, evaluation })
     }
 
-    /// The experiment being run.
+    /// The experiment.
     pub fn experiment(&self) -> &Experiment {
         &self.experiment
     }
 
-    /// Which data it trains on.
+    /// The data set that it trains on.
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// Its trainer.
+    /// The trainer.
     pub fn trainer(&self) -> &Trainer {
         &self.trainer
     }
 
-    /// Its trainer, to be trained.
+    /// The trainer, mutable.
     pub fn trainer_mut(&mut self) -> &mut Trainer {
         &mut self.trainer
     }
 
-    /// Its trainer alone.
+    /// Returns the trainer.
     pub fn into_trainer(self) -> Trainer {
         self.trainer
     }
 
-    /// The samples that are looked at once, at the end, if there are any.
+    /// The test samples, if any.
     pub fn test_samples(&self) -> Option<&dyn Samples> {
         self.test.as_deref().filter(|samples| !samples.is_empty()).map(|samples| samples as &dyn Samples)
     }
 
-    /// Trains: see [`Trainer::run`].
+    /// Trains the network, see [`Trainer::run`].
     ///
     /// # Errors
-    /// As for that.
+    /// As for [`Trainer::run`].
     pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
         self.trainer.run(observer, stop)
     }
 
-    /// Tests the newest weights as rates and as spikes, the specification's number of timesteps; none without test samples.
-    /// `progress` is told how many samples are done as spikes.
+    /// Tests the current weights as rates and as spikes, for the specification's number of timesteps; `None` without
+    /// test samples. `progress` receives the number of samples completed as spikes.
     ///
     /// # Errors
     /// If memory runs out or the samples cannot be read.
@@ -184,7 +184,7 @@ impl Run {
     }
 }
 
-/// The experiment's network with its first weights.
+/// The network of the experiment with initial weights.
 fn network(experiment: &Experiment, device: Device) -> Result<SpikingSequential> {
     experiment.training.validate()?;
     SpikingSequential::new(&VarStore::new(device).root(), &experiment.network, experiment.seed)

@@ -1,4 +1,4 @@
-//! A training as a file: weights, optimiser state and position.
+//! Checkpoints: weights, optimiser state and position of a training run.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::{Position, TrainError, Trainer};
 use crate::error::{Error, Result};
 use crate::formats::weights::{self, OPTIMIZER_PREFIX, Provenance};
 
-/// The metadata of a checkpoint that a plain weights file does not have.
+/// The metadata key that distinguishes a checkpoint from a weights file.
 const POSITION: &str = "position";
 
 #[derive(Serialize, Deserialize)]
@@ -23,10 +23,10 @@ struct SavedPosition {
 
 impl Trainer {
     /// Saves weights, optimiser state and position to the safetensors file `path`, from which
-    /// [`load_checkpoint`](Self::load_checkpoint) goes on bit for bit. It is a weights file too, for all that reads those.
+    /// [`load_checkpoint`](Self::load_checkpoint) resumes bit for bit. The file is also a valid weights file.
     ///
     /// # Errors
-    /// If it cannot be written; what was there before is whole then.
+    /// If it cannot be written; an existing file is left intact.
     pub fn save_checkpoint(&self, path: &Path) -> Result<()> {
         let position = SavedPosition {
             position: self.position.clone(),
@@ -42,23 +42,23 @@ impl Trainer {
         weights::save_network_with(path, &self.network, &provenance, &state)
     }
 
-    /// Goes on where a trainer was that saved the checkpoint `path`: one of the same network, optimiser, samples and seed.
+    /// Resumes from the checkpoint `path`, saved by a trainer with the same network, optimiser, samples and seed.
     ///
     /// # Errors
-    /// If the file cannot be read, is no checkpoint, or is that of another network, optimiser or data set; nothing is changed
-    /// then.
+    /// If the file cannot be read, is not a checkpoint, or has another network, optimiser or data set; nothing is
+    /// changed then.
     pub fn load_checkpoint(&mut self, path: &Path) -> Result<()> {
         let file = weights::read(path)?;
         let fail = |cause: String| TrainError::Checkpoint { path: path.to_path_buf(), cause };
         let position = file.metadata.get(POSITION).ok_or_else(|| {
-            fail("is no checkpoint: expected weights with a position in a training, found none".to_string())
+            fail("is not a checkpoint: expected weights with a training position, found none".to_string())
         })?;
         let saved: SavedPosition = serde_json::from_str(position)
             .map_err(|error| fail(format!("has a position that cannot be read: {error}")))?;
         if let (Some(then), Some(now)) = (&saved.dataset, &self.dataset)
             && then != now
         {
-            return Err(fail(format!("is of a training on {then}, and now {now} would be used")).into());
+            return Err(fail(format!("is a checkpoint of training on {then}, but the data is now {now}")).into());
         }
         weights::check_fit(&self.network, &file.tensors)?;
         let state = file.tensors.iter().filter_map(|(name, tensor)| {
@@ -70,7 +70,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// What a file of its network says: seed, data, epochs and the newest accuracies.
+    /// The provenance to store in a network file: seed, data, epochs and the latest accuracies.
     pub fn provenance(&self) -> Provenance {
         let mut facts = BTreeMap::from([("epochs".to_string(), self.position.epoch.to_string())]);
         if let Some(metrics) = self.position.history.last() {

@@ -4,25 +4,25 @@ use serde::{Deserialize, Serialize};
 
 use super::{ObjectiveName, OptimizerConfig, Precision, Schedule, TrainError};
 
-/// How to train. The default is the reference recipe: 10 epochs of batches of 200, RMSprop at 0.001, cross-entropy of the
-/// unfiltered rates.
+/// The training configuration. The default is the reference recipe: 10 epochs, batch size 200, RMSprop at 0.001,
+/// cross-entropy of the unfiltered rates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainingConfig {
-    /// Passes over the training samples.
+    /// The number of passes over the training samples.
     pub epochs: u64,
-    /// Samples for a step; the last batch of an epoch may be smaller.
+    /// The number of samples per step; the last batch of an epoch may be smaller.
     pub batch_size: usize,
     /// The learning rate, before the schedule's factor.
     pub learning_rate: f64,
-    /// The numbers that convolutions and linear layers compute with.
+    /// The number format of convolutions and linear layers.
     pub precision: Precision,
-    /// What is minimised: `cross_entropy`, `mean_squared_error`, or one of the program's own.
+    /// The objective: `cross_entropy`, `mean_squared_error`, or a registered one.
     #[serde(skip_serializing_if = "ObjectiveName::is_default")]
     pub objective: ObjectiveName,
-    /// Which optimiser.
+    /// The optimiser.
     pub optimizer: OptimizerConfig,
-    /// How the learning rate changes.
+    /// The learning rate schedule.
     pub schedule: Schedule,
 }
 
@@ -42,7 +42,7 @@ impl Default for TrainingConfig {
 
 impl TrainingConfig {
     /// # Errors
-    /// Naming the value that is not valid.
+    /// If a value is not valid; the error names it.
     pub fn validate(&self) -> Result<(), TrainError> {
         let fail = |key, value, expected| Err(TrainError::config("training", key, value, expected));
         if self.epochs == 0 {

@@ -1,8 +1,8 @@
-//! What can go wrong in training.
+//! Errors of training.
 
 use std::path::PathBuf;
 
-/// Training cannot start or go on.
+/// Training cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -15,10 +15,10 @@ pub enum TrainError {
         key: &'static str,
         /// The value given.
         value: f64,
-        /// What is valid.
+        /// The valid values.
         expected: &'static str,
     },
-    /// There is nothing to train on.
+    /// There are no training samples.
     #[error("there are no training samples")]
     NoSamples,
     /// An objective cannot compare output and target.
@@ -26,11 +26,11 @@ pub enum TrainError {
     Objective {
         /// Its name.
         objective: String,
-        /// What was expected and what came.
+        /// The expected and the actual target.
         cause: String,
     },
-    /// No objective has this name, or it is taken.
-    #[error("{name:?} cannot name an objective here: the names in use are {}; a program adds its own with train::register_objective", known.join(", "))]
+    /// The name of the objective is unknown, or already in use.
+    #[error("the objective name {name:?} is unknown or already in use: existing names are {}; add others with train::register_objective", known.join(", "))]
     ObjectiveName {
         /// The name.
         name: String,
@@ -40,23 +40,23 @@ pub enum TrainError {
     /// More processes than rows in a batch.
     #[error(
         "{processes} processes cannot share a batch of {smallest} samples, the smallest of an epoch: expected at least one \
-         sample each; choose another training.batch_size"
+         sample each; change training.batch_size"
     )]
     Shares {
-        /// How many processes there are.
+        /// The number of processes.
         processes: i64,
-        /// The samples of the smallest batch.
+        /// The size of the smallest batch.
         smallest: i64,
     },
-    /// A file to go on from is no checkpoint, or one of another training.
+    /// A file to resume from is not a checkpoint, or belongs to another training run.
     #[error("{} {cause}", path.display())]
     Checkpoint {
         /// The file.
         path: PathBuf,
-        /// What it is or has that it should not: "is no checkpoint ..".
+        /// The problem: "is not a checkpoint ..".
         cause: String,
     },
-    /// The loss is no number any more.
+    /// The loss is not finite.
     #[error(
         "the loss became {loss} in epoch {epoch}, step {step}; the first layer whose output is not finite is {layer}. \
          Lower training.learning_rate, or give the neurons some smoothing (the hard LIF rate has an infinite slope at its \
@@ -65,9 +65,9 @@ pub enum TrainError {
     NonFinite {
         /// NaN or infinity.
         loss: f64,
-        /// Counted from 1.
+        /// The epoch, from 1.
         epoch: u64,
-        /// Counted from 1 within the epoch.
+        /// The step within the epoch, from 1.
         step: u64,
         /// The layer's name.
         layer: String,
@@ -82,26 +82,26 @@ pub enum TrainError {
         /// Its shape in the file.
         found: String,
     },
-    /// The output folder holds a run already.
+    /// The output folder already contains a run.
     #[error(
-        "{0} holds a run already: go on with it (--resume {0}), or choose another folder (--out)", folder.display()
+        "{0} already contains a run: resume it (--resume {0}), or choose another folder (--out)", folder.display()
     )]
     FolderTaken {
         /// The folder.
         folder: PathBuf,
     },
     /// A folder to resume has no checkpoint.
-    #[error("{} is no run that can be resumed: {cause}", folder.display())]
+    #[error("{} is not a run that can be resumed: {cause}", folder.display())]
     NotARun {
         /// The folder.
         folder: PathBuf,
-        /// What is missing or wrong.
+        /// The missing or invalid part.
         cause: String,
     },
-    /// A run that has all its epochs.
-    #[error("this run has done {done} epochs already: ask for more (--epochs {})", done + 1)]
+    /// The run has already completed all epochs.
+    #[error("this run has already completed {done} epochs: request more (--epochs {})", done + 1)]
     NothingToDo {
-        /// How many it has done.
+        /// The number of completed epochs.
         done: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! How good the network is at an epoch's end.
+//! Evaluation of the network at the end of an epoch.
 
 use std::fmt::Debug;
 
@@ -9,29 +9,29 @@ use crate::data::{Samples, batches};
 use crate::error::Result;
 use crate::network::SpikingSequential;
 
-/// What is evaluated at an epoch's end, for its [`EpochMetrics`](super::EpochMetrics).
+/// An evaluation at the end of each epoch, for its [`EpochMetrics`](super::EpochMetrics).
 pub trait Evaluation: Debug + Send {
-    /// Evaluates the network of `trainer` as it is now.
+    /// Evaluates the current network of `trainer`.
     ///
     /// # Errors
-    /// End the training.
+    /// Any error stops the training.
     fn evaluate(&self, trainer: &Trainer) -> Result<Evaluated>;
 }
 
-/// The result of an [`Evaluation`]; what was not evaluated is none.
+/// The result of an [`Evaluation`]; `None` for values that were not evaluated.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluated {
     /// Mean loss of the validation samples, as rates.
     pub validation_loss: Option<f64>,
-    /// Share of validation samples answered right, as rates.
+    /// Accuracy on the validation samples, as rates (0 to 1).
     pub validation_accuracy: Option<f64>,
-    /// Mean loss of a sample, as spikes.
+    /// Mean loss of a fixed subset, as spikes.
     pub spiking_loss: Option<f64>,
-    /// Share of a sample answered right, as spikes.
+    /// Accuracy on a fixed subset, as spikes (0 to 1).
     pub spiking_accuracy: Option<f64>,
 }
 
-/// Loss and accuracy of the validation samples as rates, if there are any: what a [`Trainer`] does by default.
+/// Loss and accuracy of the validation samples as rates, if there are any: the default of a [`Trainer`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AsRates;
 
@@ -43,22 +43,22 @@ impl Evaluation for AsRates {
     }
 }
 
-/// How good outputs are.
+/// Loss and accuracy of outputs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {
-    /// Mean loss; `NaN` of no samples.
+    /// Mean loss; `NaN` without samples.
     pub loss: f64,
-    /// Share of samples answered right, where there are right answers.
+    /// Accuracy (0 to 1), if the objective defines correct answers.
     pub accuracy: Option<f64>,
 }
 
-/// Samples at a time.
+/// The batch size of an evaluation.
 const BATCH: i64 = 500;
 
-/// Loss and accuracy of `samples` with the network as rates, without gradients.
+/// Computes loss and accuracy of `samples` with the network as rates, without gradients.
 ///
 /// # Errors
-/// If the samples are not what the network takes, or have no targets of the objective's kind.
+/// If the samples do not match the network, or their targets do not match the objective.
 pub fn score_rates(network: &SpikingSequential, samples: &dyn Samples, objective: &dyn Objective) -> Result<Score> {
     let _without_gradient = tch::no_grad_guard();
     let (mut loss, mut right) = (0.0, None);

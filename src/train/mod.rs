@@ -1,19 +1,19 @@
-//! Training as rates.
+//! Training of networks as rates.
 //!
-//! A [`Trainer`] knows neither images nor classes. What it trains on, minimises, agrees on with other processes and evaluates
-//! are traits, which a program can implement: [`Samples`], [`Objective`], [`GradientSync`], [`Evaluation`].
+//! A [`Trainer`] is independent of images and classes. Samples, objective, gradient synchronisation and evaluation
+//! are traits that a program can implement: [`Samples`], [`Objective`], [`GradientSync`], [`Evaluation`].
 //!
 //! | file | holds |
 //! |---|---|
 //! | `config.rs`, `schedule.rs` | the `[training]` section |
-//! | `trainer.rs`, `order.rs`, `sums.rs` | the loop, the samples in random order, the sums of an epoch |
-//! | `progress.rs` | how far it is, and what it tells while it runs |
-//! | `objective.rs` | what is minimised, by name |
-//! | `sync.rs` | how processes agree on gradients |
-//! | `evaluation.rs`, `metrics.rs` | what is evaluated and known of an epoch |
-//! | `checkpoint.rs` | a training as a file, to go on from |
+//! | `trainer.rs`, `order.rs`, `sums.rs` | the training loop, the random order of samples, the sums of an epoch |
+//! | `progress.rs` | position, progress and observers |
+//! | `objective.rs` | objectives and their registry |
+//! | `sync.rs` | gradient synchronisation between processes |
+//! | `evaluation.rs`, `metrics.rs` | evaluation and metrics of an epoch |
+//! | `checkpoint.rs` | checkpoints, to resume from |
 //! | `precision.rs` | f32, TensorFloat-32 or bfloat16 |
-//! | `profile.rs` | where the time of a step goes |
+//! | `profile.rs` | the time of each part of a training step |
 //! | `optimizer.rs` | optimisers whose state can be saved |
 
 mod checkpoint;

@@ -1,4 +1,4 @@
-//! What training minimises.
+//! Objectives: the functions that training minimises.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -12,24 +12,24 @@ use crate::engine::Activity;
 use crate::error::Result;
 use crate::registry::{Registry, unknown};
 
-/// What training minimises: how far the output of a batch is from its target, as one number.
+/// An objective: the loss of a batch's output with respect to its target.
 ///
-/// A program minimises something of its own by implementing this, and [`register_objective`] makes it a name for experiment
+/// A program can implement its own objective; [`register_objective`] makes it available to experiment
 /// files.
 pub trait Objective: Debug + Send {
-    /// What it is called in an experiment file: `cross_entropy`.
+    /// The name in an experiment file, such as `cross_entropy`.
     fn name(&self) -> &str;
 
-    /// The loss, a tensor of one number, differentiable with respect to `output`: the mean over the batch.
+    /// The loss, a scalar tensor, differentiable with respect to `output`: the mean over the batch.
     ///
     /// # Shapes
     /// `output` is `[B, output]`, or `[T, B, output]` over time.
     ///
     /// # Errors
-    /// If it cannot compare such a target with an output, or the shapes do not fit.
+    /// If the kind of target is not supported, or the shapes do not match.
     fn loss(&self, output: &Activity, target: &Target) -> Result<Tensor>;
 
-    /// How many answers are right, a tensor of one `Int64`, where there are right and wrong ones. It is called without
+    /// The number of correct answers, a scalar `Int64` tensor, if the objective defines them. Called without
     /// gradients.
     ///
     /// # Errors
@@ -39,7 +39,8 @@ pub trait Objective: Debug + Send {
     }
 }
 
-/// `-log softmax(y)[class]`, the mean over the batch, of the output `y` as logits; over time, of the last timestep's output.
+/// Cross-entropy: `-log softmax(y)[class]`, the mean over the batch, with the output `y` as logits; over time, of the
+/// last timestep.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CrossEntropy;
 
@@ -51,7 +52,7 @@ impl CrossEntropy {
             Target::Classes(classes) => Ok(classes),
             Target::Values(_) | Target::Sequence(_) => Err(TrainError::Objective {
                 objective: Self::NAME.to_string(),
-                cause: "expected classes to tell apart, found values; mean_squared_error takes these".to_string(),
+                cause: "expected classes as targets, found values; use mean_squared_error for values".to_string(),
             }
             .into()),
         }
@@ -75,8 +76,8 @@ impl Objective for CrossEntropy {
     }
 }
 
-/// `(y - target)^2`, the mean over batch and outputs: over time, of all timesteps for a target over time, of the last timestep
-/// for one without.
+/// Mean squared error: `(y - target)^2`, the mean over batch and outputs; over time, of all timesteps for a target over
+/// time, of the last timestep otherwise.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MeanSquaredError;
 
@@ -95,11 +96,15 @@ impl Objective for MeanSquaredError {
             Target::Values(values) => (output.last()?, values),
             Target::Sequence(values) => (output.over_time(values.size().first().copied().unwrap_or(0))?, values),
             Target::Classes(_) => {
-                return Err(fail("expected values, found classes; cross_entropy takes these".to_string()).into());
+                return Err(fail(
+                    "expected values as targets, found classes; use cross_entropy for classes".to_string(),
+                )
+                .into());
             }
         };
         if output.size() != target.size() {
-            let cause = format!("expected a target of {:?}, as the output, found {:?}", output.size(), target.size());
+            let cause =
+                format!("expected a target of shape {:?}, like the output, found {:?}", output.size(), target.size());
             return Err(fail(cause).into());
         }
         Ok(output.f_mse_loss(&target.f_to_kind(output.kind())?, Reduction::Mean)?)
@@ -112,8 +117,8 @@ static REGISTERED: Registry<Make> = Registry::new();
 
 const BUILT_IN: [&str; 2] = [CrossEntropy::NAME, MeanSquaredError::NAME];
 
-/// Makes an objective of the program's own one that `training.objective` can name, for the whole process: `make` makes it,
-/// and its [`name`](Objective::name) is the name. To be called before such an experiment is read.
+/// Registers an objective for `training.objective`, for the whole process. `make` creates it,
+/// and its [`name`](Objective::name) is the registered name. Call this before reading such an experiment.
 ///
 /// ```
 /// use tch::Tensor;
@@ -141,7 +146,7 @@ const BUILT_IN: [&str; 2] = [CrossEntropy::NAME, MeanSquaredError::NAME];
 /// ```
 ///
 /// # Errors
-/// If the name is empty or taken, by one of the library's objectives or by an earlier call.
+/// If the name is empty or already in use, by an objective of the library or an earlier call.
 pub fn register_objective(make: impl Fn() -> Box<dyn Objective> + Send + Sync + 'static) -> Result<(), TrainError> {
     let name = make().name().to_string();
     match !name.is_empty() && !BUILT_IN.contains(&name.as_str()) && REGISTERED.add(&name, Arc::new(make)) {
@@ -154,7 +159,7 @@ fn all_names() -> Vec<String> {
     BUILT_IN.iter().map(ToString::to_string).chain(REGISTERED.names()).collect()
 }
 
-/// An objective by its name: `training.objective`.
+/// The name of an objective: `training.objective`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ObjectiveName(String);
@@ -180,10 +185,10 @@ impl From<ObjectiveName> for String {
 }
 
 impl ObjectiveName {
-    /// The objective of this name.
+    /// Creates the objective of this name.
     ///
     /// # Errors
-    /// None for a name that came from a file: those are checked when they are read.
+    /// If the name is not registered; names read from a file are already checked.
     pub fn make(&self) -> Result<Box<dyn Objective>, TrainError> {
         Ok(match self.0.as_str() {
             CrossEntropy::NAME => Box::new(CrossEntropy),
@@ -195,7 +200,7 @@ impl ObjectiveName {
         })
     }
 
-    /// Whether it is the default, which files need not spell out.
+    /// Whether it is the default, which is omitted in files.
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -8,41 +8,42 @@ use tch::{TchError, Tensor};
 use super::TrainError;
 use crate::error::Result;
 
-/// Which optimiser, with its parameters. The learning rate is not among them: it follows a [`Schedule`](super::Schedule).
+/// The optimiser and its parameters. The learning rate is separate: it follows a [`Schedule`](super::Schedule).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum OptimizerConfig {
-    /// `v = rho v + (1 - rho) g^2`, step `lr g / sqrt(v + epsilon)`: epsilon inside the root, as in Keras.
+    /// RMSprop: `v = rho v + (1 - rho) g^2`, step `lr g / sqrt(v + epsilon)`: epsilon inside the root, as in Keras.
     Rmsprop {
-        /// How slowly the mean square follows.
+        /// Decay rate of the moving average of squared gradients.
         #[serde(default = "rho")]
         rho: f64,
-        /// Added to the mean square.
+        /// Added to the mean square, for numerical stability.
         #[serde(default = "epsilon")]
         epsilon: f64,
     },
-    /// Kingma & Ba (2015), section 2's last form: step `lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)`.
-    /// With `weight_decay` above 0 it is AdamW: parameters also shrink by `lr weight_decay` a step.
+    /// Adam, Kingma & Ba (2015), in the last form of section 2: step
+    /// `lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)`. With `weight_decay` above 0 it is AdamW:
+    /// parameters also decay by `lr weight_decay` per step.
     Adam {
-        /// How slowly the mean follows.
+        /// Decay rate of the moving average of gradients.
         #[serde(default = "beta1")]
         beta1: f64,
-        /// How slowly the mean square follows.
+        /// Decay rate of the moving average of squared gradients.
         #[serde(default = "beta2")]
         beta2: f64,
-        /// Added to the root.
+        /// Added to the root, for numerical stability.
         #[serde(default = "epsilon")]
         epsilon: f64,
-        /// Decoupled weight decay.
+        /// Decoupled weight decay coefficient.
         #[serde(default)]
         weight_decay: f64,
     },
-    /// `m = momentum m - lr g`, step `m`, or with `nesterov` `momentum m - lr g`.
+    /// Stochastic gradient descent: `m = momentum m - lr g`, step `m`, or with `nesterov` `momentum m - lr g`.
     Sgd {
-        /// How much of the last step is taken again.
+        /// The momentum coefficient.
         #[serde(default)]
         momentum: f64,
-        /// Look ahead along the momentum.
+        /// Whether to use Nesterov momentum.
         #[serde(default)]
         nesterov: bool,
     },
@@ -68,12 +69,12 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
-    /// Adam with its usual parameters, without weight decay.
+    /// Adam with the standard parameters, without weight decay.
     pub fn adam() -> Self {
         Self::Adam { beta1: beta1(), beta2: beta2(), epsilon: epsilon(), weight_decay: 0.0 }
     }
 
-    /// The names of the tensors that it keeps for each parameter.
+    /// The names of the state tensors per parameter.
     fn slots(self) -> &'static [&'static str] {
         match self {
             Self::Rmsprop { .. } => &["mean_square"],
@@ -84,7 +85,7 @@ impl OptimizerConfig {
     }
 
     /// # Errors
-    /// Naming the parameter that is not valid.
+    /// If a parameter is not valid; the error names it.
     pub fn validate(self) -> Result<(), TrainError> {
         let fraction = |name, value: f64| match (0.0..1.0).contains(&value) {
             true => Ok(()),
@@ -105,18 +106,18 @@ impl OptimizerConfig {
     }
 }
 
-/// An optimiser at work on named parameters.
+/// An optimiser with its state, for named parameters.
 #[derive(Debug)]
 pub struct Optimizer {
     config: OptimizerConfig,
     parameters: Vec<(String, Tensor)>,
-    /// For each parameter, a tensor for each of the config's slots.
+    /// For each parameter, its state tensors, in the order of the config's slots.
     slots: Vec<Vec<Tensor>>,
     steps: u64,
 }
 
 impl Optimizer {
-    /// An optimiser of those of `parameters` that require a gradient, its state at 0.
+    /// An optimiser for those of `parameters` that require a gradient, with zero state.
     ///
     /// # Errors
     /// If the config is not valid or memory runs out.
@@ -130,25 +131,25 @@ impl Optimizer {
         Ok(Self { config, parameters, slots, steps: 0 })
     }
 
-    /// How many steps it has taken.
+    /// The number of steps taken.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// Forgets the gradients of the last step; call before `backward`.
+    /// Clears the gradients of the last step; call before `backward`.
     pub fn zero_grad(&mut self) {
         for (_, parameter) in &mut self.parameters {
             parameter.zero_grad();
         }
     }
 
-    /// The gradients of the parameters that have one, in the order of the parameters; the very tensors that
+    /// The gradients of the parameters that have one, in the order of the parameters; the same tensors that
     /// [`step`](Self::step) uses.
     pub fn gradients(&self) -> Vec<Tensor> {
         self.parameters.iter().map(|(_, parameter)| parameter.grad()).filter(Tensor::defined).collect()
     }
 
-    /// One step along the parameters' gradients; those without one stay.
+    /// Performs one step with the parameters' gradients; parameters without a gradient are unchanged.
     ///
     /// # Errors
     /// If memory runs out.
@@ -164,7 +165,7 @@ impl Optimizer {
         Ok(())
     }
 
-    /// The state by name, `{parameter}.{slot}`.
+    /// The state tensors by name, `{parameter}.{slot}`.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let named = |((name, _), slots): (&(String, Tensor), &Vec<Tensor>)| -> Vec<_> {
             let slots = self.config.slots().iter().zip(slots);
@@ -173,7 +174,7 @@ impl Optimizer {
         self.parameters.iter().zip(&self.slots).flat_map(named).collect()
     }
 
-    /// Goes on from a saved state; `steps` is how many had been taken.
+    /// Restores a saved state; `steps` is the number of steps taken.
     ///
     /// # Errors
     /// If a tensor is missing or of another shape; nothing is changed then.

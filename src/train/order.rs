@@ -1,4 +1,4 @@
-//! Training samples in a random order, batch by batch.
+//! The random order of training samples, batch by batch.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -12,7 +12,7 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// The order that `seed` gives for the epoch of this number, `batch` samples at a time.
+    /// The order for `seed` and this epoch, in batches of `batch` samples.
     pub(super) fn new(samples: i64, batch: usize, seed: u64, epoch: u64) -> Self {
         let mut rows: Vec<i64> = (0..samples).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -22,17 +22,17 @@ impl Order {
         Self { rows, batch }
     }
 
-    /// How many batches there are, the last of which may be smaller.
+    /// The number of batches; the last may be smaller.
     pub(super) fn batches(&self) -> u64 {
         self.rows.len().div_ceil(self.batch) as u64
     }
 
-    /// The samples of batch `index`.
+    /// The sample indices of batch `index`.
     pub(super) fn rows(&self, index: u64) -> &[i64] {
         self.rows.chunks(self.batch).nth(index as usize).unwrap_or(&[])
     }
 
-    /// How many samples the smallest batch has.
+    /// The size of the smallest batch.
     pub(super) fn smallest(samples: i64, batch: usize) -> i64 {
         let batch = i64::try_from(batch).unwrap_or(i64::MAX).max(1);
         match samples % batch {
@@ -42,7 +42,7 @@ impl Order {
     }
 }
 
-/// The part of a batch's rows that is process `rank`'s of `size`.
+/// The rows of a batch for process `rank` of `size`.
 pub(super) fn share(rows: &[i64], rank: i64, size: i64) -> &[i64] {
     let bound = |rank: i64| (rows.len() as i64 * rank / size.max(1)) as usize;
     rows.get(bound(rank)..bound(rank + 1)).unwrap_or(&[])

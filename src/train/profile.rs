@@ -1,4 +1,4 @@
-//! Where the time of a training step goes: every layer by itself, forward and backward.
+//! Profiling of a training step: the time of each layer, forward and backward.
 
 use std::time::Instant;
 
@@ -12,27 +12,27 @@ use crate::error::Result;
 use crate::native::autograd;
 use crate::network::{Layer, LayerKind, Origin};
 
-/// Steps before the measured ones, in which libtorch chooses algorithms and memory is made.
+/// Warm-up steps, in which libtorch chooses algorithms and allocates memory.
 const WARM_UP: usize = 5;
 
-/// Where the time of a training step goes. All times are medians over steps (ms).
+/// The time of each part of a training step. All times are medians over steps (ms).
 #[derive(Clone, Debug, Serialize)]
 pub struct Profile {
-    /// Samples in a step.
+    /// The number of samples per step.
     pub batch_size: i64,
-    /// Steps measured.
+    /// The number of measured steps.
     pub steps: usize,
-    /// A batch from the data to the first layer.
+    /// Time to provide a batch to the first layer.
     pub data: f64,
-    /// The layers in order.
+    /// The time of each layer, in order.
     pub layers: Vec<LayerTime>,
-    /// The objective, forward and backward.
+    /// Time of the objective, forward and backward.
     pub loss: f64,
-    /// The optimiser's step.
+    /// Time of the optimiser step.
     pub optimizer: f64,
-    /// The sum of all above.
+    /// The sum of the times above.
     pub sum: f64,
-    /// A step as training does it, nothing measured inside.
+    /// Time of a whole training step, without measurements inside.
     pub step: f64,
     /// The share of convolutions and linear layers in the sum.
     pub affine_share: f64,
@@ -45,9 +45,9 @@ pub struct LayerTime {
     pub name: String,
     /// Whether it is a convolution or a linear layer.
     pub affine: bool,
-    /// From its input to its output.
+    /// Forward time, from input to output.
     pub forward: f64,
-    /// From the gradient of its output to those of its input and parameters.
+    /// Backward time, from the gradient of the output to the gradients of input and parameters.
     pub backward: f64,
 }
 
@@ -60,7 +60,7 @@ struct Times {
     optimizer: f64,
 }
 
-/// What a layer was given and what it made of it, cut out of the graph of the whole network.
+/// The inputs and output of a layer, detached from the autograd graph of the network.
 #[derive(Debug)]
 struct Piece {
     /// The layer that each input comes from, none for the network's own, and the input.
@@ -105,8 +105,8 @@ impl Observer for Pieces {
 }
 
 impl Trainer {
-    /// Measures `steps` training steps layer by layer. Nothing of the training changes: the learning rate is 0, and the
-    /// optimiser one of its own.
+    /// Measures `steps` training steps layer by layer. The training is not changed: the learning rate is 0, and the
+    /// optimiser is a separate one.
     ///
     /// # Errors
     /// If memory runs out.
@@ -129,7 +129,7 @@ impl Trainer {
             }
         }
         optimizer.zero_grad();
-        // Running statistics of batch normalisations have moved.
+        // The running statistics of batch normalisations have changed.
         for (saved, mut buffer) in buffers {
             buffer.f_copy_(&saved)?;
         }
@@ -205,7 +205,7 @@ impl Trainer {
     }
 }
 
-/// A number whose backward pass hands `gradient` to `output`, and keeps no hold of it, as in training.
+/// A scalar whose backward pass moves `gradient` to `output` without keeping a reference, as in training.
 fn seed(output: &Tensor, gradient: Tensor) -> Result<Tensor> {
     let number = Tensor::f_zeros([] as [i64; 0], (Kind::Float, output.device()))?;
     let mut gradient = Some(gradient);
@@ -213,7 +213,7 @@ fn seed(output: &Tensor, gradient: Tensor) -> Result<Tensor> {
     Ok(number)
 }
 
-/// The result of `work` and how long it took (ms), what a device still had to do included.
+/// The result of `work` and its duration (ms), including pending work of the device.
 fn timed<T>(device: Device, work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
     wait(device);
     let start = Instant::now();
@@ -227,7 +227,7 @@ fn median(mut times: Vec<f64>) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Waits for what a device still has to do.
+/// Waits for pending work of the device.
 fn wait(device: Device) {
     if let Device::Cuda(index) = device {
         tch::Cuda::synchronize(index as i64);

@@ -1,58 +1,58 @@
-//! How far a training is, and what it tells while it runs.
+//! Position and progress of training, and observers.
 
 use serde::{Deserialize, Serialize};
 
 use super::{EpochMetrics, Running, Trainer};
 use crate::error::Result;
 
-/// How far a training has come: with weights and optimiser state all that a resumed run needs.
+/// The position of training. With weights and optimiser state, this is all that a resumed run needs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
-    /// Epochs done.
+    /// The number of completed epochs.
     pub epoch: u64,
-    /// Steps done in the epoch under way.
+    /// The number of completed steps in the current epoch.
     pub step: u64,
-    /// The sums of the epoch under way.
+    /// The sums of the current epoch.
     pub running: Running,
-    /// The epochs done.
+    /// The metrics of the completed epochs.
     pub history: Vec<EpochMetrics>,
 }
 
-/// How a call of [`Trainer::run`] ended.
+/// The outcome of a call of [`Trainer::run`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All epochs are done.
+    /// All epochs are completed.
     Finished,
-    /// Stopped between two steps, as asked.
+    /// Stopped between two steps, on request.
     Interrupted,
 }
 
-/// What a training tells while it runs. Every method does nothing by default.
+/// An observer of a running training. Every method does nothing by default.
 pub trait Observer {
-    /// A step was done.
+    /// Called after every step.
     fn step(&mut self, _progress: &Progress) {}
-    /// An epoch was done and evaluated.
+    /// Called after an epoch was completed and evaluated.
     ///
     /// # Errors
-    /// End the training.
+    /// Any error stops the training.
     fn epoch(&mut self, _trainer: &Trainer, _metrics: &EpochMetrics) -> Result<()> {
         Ok(())
     }
 }
 
-/// Nobody watches.
+/// No observer.
 impl Observer for () {}
 
-/// Where a training is.
+/// The progress of training.
 #[derive(Clone, Debug)]
 pub struct Progress<'a> {
-    /// The epoch under way, counted from 1.
+    /// The current epoch, from 1.
     pub epoch: u64,
-    /// How many epochs there will be.
+    /// The total number of epochs.
     pub epochs: u64,
-    /// Steps done in this epoch.
+    /// The number of completed steps in this epoch.
     pub step: u64,
-    /// Steps in an epoch.
+    /// The number of steps per epoch.
     pub steps: u64,
     /// The epoch's sums so far.
     pub running: &'a Running,

@@ -1,27 +1,27 @@
-//! How the learning rate changes in the course of training.
+//! Learning rate schedules.
 
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
 
-/// A factor of the learning rate over time.
+/// A schedule: the factor of the learning rate over time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
-    /// Always 1.
+    /// Constant factor 1.
     #[default]
     Constant,
-    /// From 1 to `last` along half a cosine, over all epochs.
+    /// Cosine decay from 1 to `last` over all epochs.
     Cosine {
-        /// The factor at the end.
+        /// The final factor.
         #[serde(default)]
         last: f64,
     },
-    /// Multiplied by `factor` after every `every` epochs.
+    /// Step decay: multiplied by `factor` after every `every` epochs.
     Step {
-        /// Epochs between changes.
+        /// The number of epochs between changes.
         every: u64,
-        /// What each change multiplies by.
+        /// The factor of each change.
         factor: f64,
     },
 }
@@ -48,7 +48,7 @@ impl Schedule {
     }
 
     /// # Errors
-    /// Naming the parameter that is not valid.
+    /// If a parameter is not valid; the error names it.
     pub fn validate(self) -> Result<(), TrainError> {
         let fail = |name, value, expected| Err(TrainError::config("training.schedule", name, value, expected));
         match self {

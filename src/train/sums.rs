@@ -1,10 +1,10 @@
-//! The sums of the steps between two looks at them, kept on the device so that no step waits for them.
+//! Sums over steps, accumulated on the device so that a step need not wait for them.
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::Running;
 
-/// What a number of steps adds to an epoch's [`Running`] sums.
+/// The contribution of several steps to an epoch's [`Running`] sums.
 pub(super) struct Sums {
     loss: Tensor,
     right: Option<Tensor>,
@@ -12,12 +12,12 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// Of no steps yet.
+    /// Zero sums.
     pub(super) fn new(device: Device) -> Result<Self, TchError> {
         Ok(Self { loss: Tensor::f_zeros([] as [i64; 0], (Kind::Double, device))?, right: None, samples: 0 })
     }
 
-    /// Adds a step on `samples` samples: its mean loss, and how many answers were right.
+    /// Adds a step of `samples` samples: its mean loss and number of correct answers.
     pub(super) fn add(&mut self, samples: i64, loss: &Tensor, right: Option<Tensor>) -> Result<(), TchError> {
         let _without_gradient = tch::no_grad_guard();
         self.loss = self.loss.f_add(&loss.f_to_kind(Kind::Double)?.f_mul_scalar(samples)?)?;

@@ -1,4 +1,4 @@
-//! Several processes that train one network.
+//! Data-parallel training: gradient synchronisation between processes.
 
 use std::fmt::Debug;
 
@@ -6,23 +6,24 @@ use tch::Tensor;
 
 use crate::error::Result;
 
-/// How the processes of a training agree on gradients.
+/// Synchronises gradients between the processes of a training run.
 ///
-/// All start with the same weights and see the same batches, each its share of every batch: with `n` rows in a batch, the process
-/// `rank` takes rows `n * rank / size` up to `n * (rank + 1) / size`. After the backward pass, [`reduce`](Self::reduce) makes every gradient
-/// the mean over the processes, which is that of the whole batch; all then take the same step.
+/// All processes start with the same weights and take their share of the same batches: with `n` rows in a batch,
+/// process `rank` takes rows `n * rank / size` up to `n * (rank + 1) / size`. After the backward pass,
+/// [`reduce`](Self::reduce) makes every gradient the mean over the processes, which is the gradient of the whole batch;
+/// all then take the same step.
 pub trait GradientSync: Debug + Send {
-    /// Replaces each of `gradients`, in place, by its mean over all processes. Called once for every step, with the gradients
-    /// in the same order in all processes.
+    /// Replaces each of `gradients`, in place, by its mean over all processes. Called once for every step, with the
+    /// gradients in the same order in all processes.
     ///
     /// # Errors
-    /// If another process cannot be reached; they end the training.
+    /// If another process cannot be reached. The error stops the training.
     fn reduce(&mut self, gradients: &[Tensor]) -> Result<()>;
 
-    /// Which process this is, from 0.
+    /// The index of this process, from 0.
     fn rank(&self) -> i64;
 
-    /// How many processes there are.
+    /// The number of processes.
     fn size(&self) -> i64;
 }
 

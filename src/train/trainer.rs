@@ -16,14 +16,14 @@ use crate::data::{Batch, Samples};
 use crate::error::Result;
 use crate::network::SpikingSequential;
 
-/// How often the sums on a device are read, which makes the host wait for it. (On the CPU there is nothing to wait for.)
+/// The interval in steps at which sums are read from the device, which blocks the host. (On the CPU there is no wait.)
 const STEPS_BETWEEN_READS: u64 = 50;
 
-/// Trains a network on samples as rates, epoch by epoch, and can be stopped and saved between any two steps.
+/// Trains a network as rates, epoch by epoch. It can be stopped and saved between any two steps.
 ///
-/// What it trains on, minimises and evaluates are traits, each with an implementation that is the default: [`Samples`],
-/// [`Objective`], [`GradientSync`], [`Evaluation`]. Still samples are trained on at their constant rates; over samples that
-/// vary in time, synapses filter from a zero state (see [`rates_activity`](SpikingSequential::rates_activity)).
+/// Samples, objective, gradient synchronisation and evaluation are traits with default implementations: [`Samples`],
+/// [`Objective`], [`GradientSync`], [`Evaluation`]. Constant samples are trained at their constant rates; for samples
+/// that vary in time, synapses filter from a zero state (see [`rates_activity`](SpikingSequential::rates_activity)).
 ///
 /// ```
 /// use std::sync::atomic::AtomicBool;
@@ -64,11 +64,11 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// A training from the start, of `network` on the samples `training`; with the objective that `config` names, in one
-    /// process. `seed` decides the order of the samples.
+    /// A trainer of `network` on the samples `training`, from the start, with the objective of `config`, in one
+    /// process. `seed` determines the order of the samples.
     ///
     /// # Errors
-    /// If `config` is not valid, there are no samples, or they do not fit the network.
+    /// If `config` is not valid, there are no samples, or they do not match the network.
     pub fn new(
         network: SpikingSequential,
         config: TrainingConfig,
@@ -95,26 +95,26 @@ impl Trainer {
         })
     }
 
-    /// With samples to evaluate after every epoch.
+    /// Sets the validation samples, evaluated after every epoch.
     ///
     /// # Errors
-    /// If they do not fit the network.
+    /// If they do not match the network.
     pub fn with_validation(mut self, samples: impl Samples + Send + 'static) -> Result<Self> {
         samples.check(&self.network)?;
         self.validation = Some(Box::new(samples)).filter(|samples| !samples.is_empty()).map(|samples| samples as _);
         Ok(self)
     }
 
-    /// With another objective than the config's.
+    /// Replaces the objective of the config.
     pub fn with_objective(mut self, objective: impl Objective + 'static) -> Self {
         self.objective = Box::new(objective);
         self
     }
 
-    /// Together with other processes.
+    /// Sets the gradient synchronisation with other processes.
     ///
     /// # Errors
-    /// If some batch has fewer samples than there are processes.
+    /// If a batch has fewer samples than there are processes.
     pub fn with_sync(mut self, sync: impl GradientSync + 'static) -> Result<Self> {
         let (processes, smallest) = (sync.size(), Order::smallest(self.training.len(), self.config.batch_size));
         if processes > smallest {
@@ -124,29 +124,29 @@ impl Trainer {
         Ok(self)
     }
 
-    /// With another evaluation at an epoch's end than [`AsRates`].
+    /// Replaces the evaluation at the end of an epoch ([`AsRates`]).
     pub fn with_evaluation(mut self, evaluation: impl Evaluation + 'static) -> Self {
         self.evaluation = Box::new(evaluation);
         self
     }
 
-    /// With a name for the data, which checkpoints record: those of other data are refused.
+    /// Sets the name of the data. Checkpoints record it; checkpoints of other data are rejected.
     pub fn with_dataset(mut self, name: impl Into<String>) -> Self {
         self.dataset = Some(name.into());
         self
     }
 
-    /// How it trains.
+    /// The training configuration.
     pub fn config(&self) -> &TrainingConfig {
         &self.config
     }
 
-    /// What the order of the samples is drawn from.
+    /// The seed of the order of the samples.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// What the data is called, if it has a name.
+    /// The name of the data, if set.
     pub fn dataset(&self) -> Option<&str> {
         self.dataset.as_deref()
     }
@@ -156,32 +156,32 @@ impl Trainer {
         &self.network
     }
 
-    /// The network, trained as far as it is.
+    /// Returns the network in its current state of training.
     pub fn into_network(self) -> SpikingSequential {
         self.network
     }
 
-    /// The samples that it trains on.
+    /// The training samples.
     pub fn training(&self) -> &dyn Samples {
         &*self.training
     }
 
-    /// The samples to evaluate after every epoch, if there are any.
+    /// The validation samples, if any.
     pub fn validation(&self) -> Option<&dyn Samples> {
         self.validation.as_deref().map(|samples| samples as &dyn Samples)
     }
 
-    /// What is minimised.
+    /// The objective.
     pub fn objective(&self) -> &dyn Objective {
         &*self.objective
     }
 
-    /// How far it has come.
+    /// The position of the training.
     pub fn position(&self) -> &Position {
         &self.position
     }
 
-    /// The kind of the inputs that a training step takes.
+    /// The kind of the inputs of a training step.
     fn input_kind(&self) -> Kind {
         self.config.precision.input_kind(self.network.kind())
     }
@@ -191,15 +191,15 @@ impl Trainer {
         self.training.batch(rows, self.network.device(), self.input_kind())
     }
 
-    /// The order of the samples in the epoch of this number.
+    /// The order of the samples in this epoch.
     pub(super) fn order(&self, epoch: u64) -> Order {
         Order::new(self.training.len(), self.config.batch_size, self.seed, epoch)
     }
 
-    /// Trains until all epochs are done, or `stop` is set: then the step under way is finished.
+    /// Trains until all epochs are completed, or until `stop` is set; the current step is then completed.
     ///
     /// # Errors
-    /// If the loss is not finite any more, memory runs out, or samples, objective, processes or observer fail.
+    /// If the loss is not finite, memory runs out, or samples, objective, synchronisation or observer fail.
     pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
         self.config.precision.set_up();
         while self.position.epoch < self.config.epochs {
@@ -251,13 +251,13 @@ impl Trainer {
         Ok(sums.add(own.len() as i64, &loss, right)?)
     }
 
-    /// The learning rate at `part` of the epoch under way.
+    /// The learning rate at the fraction `part` of the current epoch.
     fn learning_rate(&self, part: f64) -> f64 {
         let done = self.position.epoch as f64 + part;
         self.config.learning_rate * self.config.schedule.factor(done, self.config.epochs as f64)
     }
 
-    /// Adds the device's sums to the epoch's.
+    /// Adds the sums on the device to the sums of the epoch.
     fn read(&mut self, sums: &mut Sums, since: &mut Instant) -> Result<()> {
         let running = &mut self.position.running;
         sums.move_to(running)?;
@@ -276,7 +276,7 @@ impl Trainer {
             loss: self.position.running.loss,
             epoch: self.position.epoch + 1,
             step: self.position.step,
-            layer: layer.map_or("none now (only the gradient was)".to_string(), |layer| layer.name().to_string()),
+            layer: layer.map_or("none (only a gradient was not finite)".to_string(), |layer| layer.name().to_string()),
         }
         .into())
     }
@@ -304,7 +304,8 @@ impl Trainer {
     }
 }
 
-/// The loss of `own` rows as a part of that of `whole` rows, so that the mean of the processes' gradients is that of the batch.
+/// Scales the loss of `own` rows of a batch of `whole` rows, so that the mean of the processes' gradients is that of
+/// the batch.
 fn weighted(loss: &Tensor, own: i64, whole: i64) -> Result<Tensor, tch::TchError> {
     match own == whole {
         true => Ok(loss.shallow_clone()),

@@ -161,7 +161,7 @@ impl Place {
         let Said { stderr, .. } = said(assert.get_output());
         let errors = stderr.lines().filter(|line| line.starts_with("error: ")).count();
         assert_eq!(errors, 1, "{stderr}");
-        assert!(!stderr.contains("panicked") && !stderr.contains("a mistake in tch-spiking"), "{stderr}");
+        assert!(!stderr.contains("panicked") && !stderr.contains("internal error (bug) in tch-spiking"), "{stderr}");
         stderr
     }
 

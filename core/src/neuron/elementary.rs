@@ -1,16 +1,16 @@
-//! Exponentials and logarithms in `f32` that the compiler can vectorise: no branches, no calls, no tables.
+//! Exponentials and logarithms in `f32` that the compiler can vectorise: no branches, calls or tables.
 //!
-//! Within 3 units in the last place of the exact value (tested), and the same bits on every instruction set, since only
-//! additions, multiplications and divisions are used, never a fused multiply-add.
+//! Results are within 3 units in the last place of the exact value (tested) and bit-identical on all instruction sets,
+//! since only additions, multiplications and divisions are used, never a fused multiply-add.
 
 const LN2_HIGH: f32 = 0.693_359_4;
 const LN2_LOW: f32 = -2.121_944_4e-4;
-/// 2^23, what the lowest bit of the exponent is worth in the bits of a number.
+/// 2^23, the increment of the bit pattern that adds 1 to the exponent.
 const BIT_OF_EXPONENT: f32 = 8_388_608.0;
-/// 1.5 * 2^23: adding and subtracting it rounds to the nearest whole number.
+/// 1.5 * 2^23: adding and subtracting it rounds to the nearest integer.
 const ROUNDER: f32 = 12_582_912.0;
 
-/// `e^(x - n ln 2) - 1` and `2^n`, with `n` the whole number nearest to `x / ln 2`.
+/// Computes `e^(x - n ln 2) - 1` and `2^n`, where `n` is the integer nearest to `x / ln 2`.
 #[inline(always)]
 fn reduced_exp(x: f32) -> (f32, f32) {
     let x = if x < 88.0 { x } else { 88.0 };
@@ -23,21 +23,21 @@ fn reduced_exp(x: f32) -> (f32, f32) {
     (r + r * r * (0.5 + r * tail), f32::from_bits(((exponent.wrapping_add(127)) << 23) as u32))
 }
 
-/// `e^x` for `x` in [-87, 88]; the value at the nearer end outside.
+/// Computes `e^x` for `x` in [-87, 88]; `x` is clamped to that range.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     let (reduced, scale) = reduced_exp(x);
     scale + scale * reduced
 }
 
-/// `e^x - 1`, accurate near 0, for `x` up to 88.
+/// Computes `e^x - 1`, accurate near 0, for `x` up to 88.
 #[inline(always)]
 pub fn exp_m1(x: f32) -> f32 {
     let (reduced, scale) = reduced_exp(x);
     scale * reduced + (scale - 1.0)
 }
 
-/// `ln(1 + x)`, accurate near 0, for finite `x` above -1.
+/// Computes `ln(1 + x)`, accurate near 0, for finite `x` above -1.
 #[inline(always)]
 pub fn ln_1p(x: f32) -> f32 {
     let u = 1.0 + x;
@@ -46,7 +46,7 @@ pub fn ln_1p(x: f32) -> f32 {
     // Mantissa in [sqrt(1/2), sqrt(2)).
     let exponent = bits.wrapping_sub(0x3f35_04f3) >> 23;
     let mantissa = f32::from_bits(bits.wrapping_sub(exponent << 23) as u32);
-    // What the sum lost is put back where there is room for it. (For the largest exponents, nothing was lost.)
+    // Adds back the rounding error of the sum. (For the largest exponents there is none.)
     let shrink = if exponent < 126 { exponent } else { 126 };
     let f = (mantissa - 1.0) + lost * f32::from_bits(((127 - shrink) << 23) as u32);
     let s = f / (2.0 + f);
@@ -55,7 +55,8 @@ pub fn ln_1p(x: f32) -> f32 {
     n * LN2_HIGH + (f - s * (f - series(s)) + n * LN2_LOW)
 }
 
-/// `ln(1 + 1/x)`, accurate for large `x`, for normal `x` above 0: one division where `ln_1p(1.0 / x)` takes two.
+/// Computes `ln(1 + 1/x)` for normal `x` above 0, accurate for large `x`, with one division where `ln_1p(1.0 / x)`
+/// needs two.
 #[inline(always)]
 pub fn ln_1p_recip(x: f32) -> f32 {
     let u = x + 1.0;
@@ -69,19 +70,19 @@ pub fn ln_1p_recip(x: f32) -> f32 {
     n * (LN2_HIGH / BIT_OF_EXPONENT) + (s * (2.0 + series(s)) + n * (LN2_LOW / BIT_OF_EXPONENT))
 }
 
-/// `2 atanh(s) / s - 2`, for `s` up to 0.2.
+/// Computes `2 atanh(s) / s - 2` for `s` up to 0.2.
 #[inline(always)]
 fn series(s: f32) -> f32 {
     let z = s * s;
     z * (2.0 / 3.0 + z * (2.0 / 5.0 + z * (2.0 / 7.0 + z * (2.0 / 9.0))))
 }
 
-/// The largest whole number not above `x` (a call to the library's own cannot be vectorised without SSE4.1).
+/// Computes the largest integer not above `x` (the standard library's `floor` cannot be vectorised without SSE4.1).
 #[inline(always)]
 pub fn floor(x: f32) -> f32 {
     let whole = x as i32 as f32;
     let down = if whole > x { whole - 1.0 } else { whole };
-    // From 2^23 on every number is whole, and i32 would soon overflow.
+    // From 2^23 on every number is an integer, and `i32` would soon overflow.
     if x.abs() < 8_388_608.0 { down } else { x }
 }
 

@@ -1,4 +1,4 @@
-//! Any model behind one type: what layers hold.
+//! Type-erased neuron models.
 
 use std::any::Any;
 use std::fmt;
@@ -9,7 +9,7 @@ use super::{StepInput, Traced};
 use crate::kernels::{AdvanceBlock, GradientBlock, Number, RateBlock, Stored, advance, rate_backward, rate_forward};
 use half::bf16;
 
-/// Any [`NeuronModel`], its type erased. Cheap to clone.
+/// A type-erased [`NeuronModel`], as layers hold it. Cheap to clone.
 ///
 /// ```
 /// use tch_spiking_core::neuron::{Lif, Neuron};
@@ -45,18 +45,18 @@ trait Erased: Any + fmt::Debug + Send + Sync {
     fn equals(&self, other: &dyn Any) -> bool;
 }
 
-/// The rate of a [`Neuron`] that has one; every [`RateModel`] implements it.
+/// The firing rate of a type-erased model; every [`RateModel`] implements it.
 pub trait RateNeuron: sealed::Sealed + Send + Sync {
-    /// See [`RateModel::max_rate`] (Hz).
+    /// Returns the highest firing rate (Hz); see [`RateModel::max_rate`].
     fn max_rate(&self) -> f64;
-    /// See [`RateModel::gain_bias`].
+    /// Computes gain and bias; see [`RateModel::gain_bias`].
     ///
     /// # Errors
-    /// When no gain and bias do that.
+    /// Returns an error if no gain and bias satisfy the request.
     fn gain_bias(&self, max_rate: f64, intercept: f64) -> Result<(f64, f64), NeuronError>;
-    /// The output and its derivative at one current.
+    /// Computes the output and its derivative at one current.
     fn at(&self, current: f64) -> Rate<f64>;
-    /// [`RateModel::rate`] recorded: from the current to the output and its derivative.
+    /// Records [`RateModel::rate`] as a formula from the current to the output and its derivative.
     fn formula(&self) -> Formula;
     #[doc(hidden)]
     fn forward_f32(&self, block: RateBlock<f32>);
@@ -73,11 +73,11 @@ pub trait RateNeuron: sealed::Sealed + Send + Sync {
 }
 
 impl dyn RateNeuron + '_ {
-    /// The rates of a block of neurons.
+    /// Computes the rates of a block of neurons.
     pub fn forward<S: Stored>(&self, block: RateBlock<S>) {
         S::rate_forward(self, block);
     }
-    /// The gradients of a block of neurons.
+    /// Computes the gradients of a block of neurons.
     pub fn backward<S: Stored>(&self, block: GradientBlock<S>) {
         S::rate_backward(self, block);
     }
@@ -89,77 +89,79 @@ impl Neuron {
         Self { model: Arc::new(model) }
     }
 
-    /// The model's name: `lif`.
+    /// Returns the model's name, such as `lif`.
     pub fn name(&self) -> &'static str {
         self.model.name()
     }
 
-    /// Its state variables.
+    /// Returns the state variables.
     pub fn state(&self) -> &'static [StateVariable] {
         self.model.state()
     }
 
-    /// Its learned parameters.
+    /// Returns the learned parameters.
     pub fn learned(&self) -> &'static [Learned] {
         self.model.learned()
     }
 
-    /// Whether its step uses random numbers.
+    /// Returns whether the step uses random numbers.
     pub fn is_noisy(&self) -> bool {
         self.model.is_noisy()
     }
 
-    /// Its parameters by name.
+    /// Returns the model's parameters by name.
     pub fn parameters(&self) -> toml::Table {
         self.model.parameters()
     }
 
-    /// See [`NeuronModel::validate`].
+    /// Validates the parameters; see [`NeuronModel::validate`].
     ///
     /// # Errors
-    /// Naming the parameter.
+    /// Returns an error that names the invalid parameter.
     pub fn validate(&self) -> Result<(), NeuronError> {
         self.model.check()
     }
 
-    /// See [`NeuronModel::amplitude`].
+    /// Returns the amplitude; see [`NeuronModel::amplitude`].
     pub fn amplitude(&self) -> f64 {
         self.model.integral()
     }
 
-    /// The same model with this amplitude.
+    /// Returns a copy of the model with this amplitude.
     ///
     /// # Errors
-    /// If the model has no parameter called `amplitude`, or the amplitude is not valid.
+    /// Returns an error if the model has no parameter named `amplitude`, or the amplitude is not valid.
     pub fn with_amplitude(&self, amplitude: f64) -> Result<Self, NeuronError> {
         let mut parameters = self.parameters();
         if parameters.insert("amplitude".to_string(), amplitude.into()).is_none() {
-            let cause = "it has no parameter called `amplitude`, so its spikes cannot be scaled".to_string();
+            let cause = "it has no parameter named `amplitude`, so its spikes cannot be scaled".to_string();
             return Err(NeuronError::Specification { neuron: self.name().to_string(), cause });
         }
         self.model.with_parameters(parameters)
     }
 
-    /// The model's rate, if it has one.
+    /// Returns the model's rate, if it has one.
     pub fn rate(&self) -> Option<&dyn RateNeuron> {
         self.model.rates()
     }
 
-    /// The model's rate.
+    /// Returns the model's rate.
     ///
     /// # Errors
-    /// If it has none.
+    /// Returns [`NeuronError::NoRate`] if the model has none.
     pub fn require_rate(&self) -> Result<&dyn RateNeuron, NeuronError> {
         self.rate().ok_or_else(|| NeuronError::NoRate { neuron: self.name() })
     }
 
-    /// [`NeuronModel::step`] of `dt` seconds recorded: from the current, the learned parameters, the uniform random number (if
-    /// the model is noisy) and the state variables to the output and the state variables.
+    /// Records [`NeuronModel::step`] of `dt` seconds as a formula.
+    ///
+    /// Inputs: the current, the learned parameters, the uniform random number (if the model is noisy) and the state
+    /// variables. Outputs: the output and the new state variables.
     pub fn step_formula(&self, dt: f64) -> Formula {
         self.model.step_formula(dt)
     }
 
-    /// Advances a block of neurons; lengths that do not fit are a panic.
+    /// Advances a block of neurons in place; panics if the lengths of the slices do not match.
     pub fn advance<R: Number>(&self, block: AdvanceBlock<R>) {
         R::advance(self, block);
     }
@@ -172,7 +174,7 @@ impl Neuron {
         self.model.advance_f64(block);
     }
 
-    /// The model itself, if it is an `M`.
+    /// Returns the model itself, if it is an `M`.
     pub fn downcast_ref<M: NeuronModel>(&self) -> Option<&M> {
         let any: &dyn Any = self.model.as_ref();
         any.downcast_ref()
@@ -217,7 +219,7 @@ impl<M: NeuronModel> Erased for M {
         M::NOISY
     }
     fn parameters(&self) -> toml::Table {
-        // A model is a struct of numbers; one that is not has no parameters to show.
+        // A model is a struct of numbers; any other type has no parameters to show.
         toml::Table::try_from(self).unwrap_or_default()
     }
     fn check(&self) -> Result<(), NeuronError> {

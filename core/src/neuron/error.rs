@@ -1,10 +1,10 @@
-//! What can be wrong with a neuron.
+//! Errors of neuron models.
 
-/// A neuron's parameter, specification or input is not valid.
+/// The error of a neuron model: an invalid parameter, specification or input.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NeuronError {
-    /// A parameter out of its range.
+    /// A parameter is out of range.
     #[error("{neuron}: {parameter} = {value} is not valid: expected {expected}")]
     Parameter {
         /// The model's name.
@@ -13,38 +13,38 @@ pub enum NeuronError {
         parameter: &'static str,
         /// The value given.
         value: f64,
-        /// What is valid.
+        /// The valid range.
         expected: String,
     },
-    /// A specification that no model can be made of.
+    /// A specification does not describe a known model.
     #[error("neuron {neuron:?}: {cause}")]
     Specification {
         /// The model's name as given.
         neuron: String,
-        /// What is wrong.
+        /// The reason.
         cause: String,
     },
-    /// A rate was asked of a model that has none.
+    /// A firing rate was requested from a model that has none.
     #[error("{neuron} has no rate: it cannot be trained or evaluated as rates; run it as spikes")]
     NoRate {
         /// The model's name.
         neuron: &'static str,
     },
-    /// Tensors that do not belong together.
+    /// Tensors do not match the model or each other.
     #[error("{neuron}: {cause}")]
     Input {
         /// The model's name.
         neuron: &'static str,
-        /// What was expected and what came.
+        /// What was expected and what was found.
         cause: String,
     },
 }
 
 impl NeuronError {
-    /// `Ok` if `valid`, else an error about `parameter`. (Written so that NaN, for which no comparison holds, is invalid.)
+    /// Returns `Ok` if `valid`, otherwise an error about `parameter`. (Pass a condition that is false for NaN.)
     ///
     /// # Errors
-    /// [`NeuronError::Parameter`].
+    /// Returns [`NeuronError::Parameter`] if `valid` is false.
     pub fn require(
         neuron: &'static str,
         parameter: &'static str,

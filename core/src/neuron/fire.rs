@@ -1,22 +1,22 @@
-//! The spike as an operation of its own.
+//! The spike as an explicit operation.
 //!
-//! A model hands the distance to its threshold to a [`Fire`] and gets the spike back. What the derivative of that step is
-//! taken to be (a surrogate) is therefore no part of the model.
+//! A model passes the distance to its threshold to a [`Fire`] and gets the spike back. The derivative used for that
+//! step (a surrogate) is therefore not part of the model.
 
 use super::dual::Dual;
 use super::formula::{Operation, Traced};
 use super::real::Real;
 use crate::surrogate::Surrogate;
 
-/// Turns the distance to the threshold into spikes.
+/// Converts the distance to the threshold into spikes.
 pub trait Fire<R: Real> {
-    /// 1 if `distance` is above 0, else 0.
+    /// Returns 1 if `distance` is above 0, otherwise 0.
     fn once(&self, distance: R) -> R;
-    /// The number of whole units in `level`: `floor(level)`, for models that can spike several times a step.
+    /// Returns `floor(level)`, for models that can emit several spikes per timestep.
     fn count(&self, level: R) -> R;
 }
 
-/// The Heaviside step: what inference computes.
+/// The Heaviside step, used in inference.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Heaviside;
 

@@ -1,16 +1,16 @@
-//! Formulas recorded once: evaluated with numbers, or with tensors on any device, differentiated, or printed as source.
+//! Recorded formulas: evaluated with numbers or with tensors on any device, differentiated, or printed as source code.
 
 use std::cell::RefCell;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use super::{Fire, Heaviside, Real};
 
-/// A step of a recorded formula; the numbers are positions of earlier steps.
+/// An operation of a recorded formula; operands are indices of earlier operations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Operation {
-    /// An input, counted from 0.
+    /// The input at this index.
     Input(usize),
-    /// A number.
+    /// A constant.
     Constant(f64),
     /// `a + b`.
     Add(usize, usize),
@@ -24,9 +24,9 @@ pub enum Operation {
     Max(usize, usize),
     /// The smaller of `a` and `b`; `b` if `a` is not a number.
     Min(usize, usize),
-    /// Whether `a > b`, a mask.
+    /// The mask `a > b`.
     Greater(usize, usize),
-    /// The second where the mask, the first, holds, else the third.
+    /// The second operand where the mask (the first operand) is true, otherwise the third.
     Select(usize, usize, usize),
     /// `e^a`.
     Exp(usize),
@@ -34,11 +34,11 @@ pub enum Operation {
     ExpM1(usize),
     /// `ln(1 + a)`.
     Ln1p(usize),
-    /// The largest whole number not above `a`.
+    /// The largest integer not above `a`.
     Floor(usize),
-    /// The absolute value.
+    /// `abs(a)`.
     Abs(usize),
-    /// The spike: 1 if `a` is above 0, else 0. See [`Fire`](super::Fire).
+    /// The spike: 1 if `a` is above 0, otherwise 0. See [`Fire`](super::Fire).
     Fire(usize),
     /// The number of spikes: `floor(a)`.
     Count(usize),
@@ -50,11 +50,11 @@ thread_local! {
     static TAPE: RefCell<Vec<Operation>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A [`Real`] that records what is done to it.
+/// A [`Real`] that records the operations applied to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Traced(usize);
 
-/// The answer of a comparison of [`Traced`] numbers.
+/// The result of a comparison of [`Traced`] numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct TracedMask(usize);
 
@@ -65,7 +65,7 @@ fn record(operation: Operation) -> usize {
     })
 }
 
-/// A formula of several inputs and outputs, recorded.
+/// A recorded formula with several inputs and outputs.
 #[derive(Debug)]
 pub struct Formula {
     operations: Vec<Operation>,
@@ -73,7 +73,7 @@ pub struct Formula {
 }
 
 impl Formula {
-    /// Records `formula`, called once with `inputs` traced numbers.
+    /// Records `formula`, which is called once with `inputs` traced numbers.
     pub fn record(inputs: usize, formula: impl FnOnce(&[Traced]) -> Vec<Traced>) -> Self {
         let outer = TAPE.take();
         let inputs: Vec<_> = (0..inputs).map(|index| Traced(record(Operation::Input(index)))).collect();
@@ -81,12 +81,12 @@ impl Formula {
         Self { operations: TAPE.replace(outer), outputs }
     }
 
-    /// The steps in order; the numbers in them are positions of earlier ones.
+    /// Returns the operations in order; operands are indices of earlier operations.
     pub fn operations(&self) -> &[Operation] {
         &self.operations
     }
 
-    /// The positions of the steps that are outputs.
+    /// Returns the indices of the operations that are outputs.
     pub fn outputs(&self) -> &[usize] {
         &self.outputs
     }
@@ -163,7 +163,7 @@ pub(super) struct Replay<R: Real> {
 }
 
 impl Traced {
-    /// Records an operation on this number alone.
+    /// Records an operation with this number as the only operand.
     pub(super) fn then(self, operation: impl FnOnce(usize) -> Operation) -> Self {
         Self(record(operation(self.0)))
     }

@@ -1,17 +1,17 @@
-//! Neuron models: a rate to train with, a spiking step to run with.
+//! Neuron models: a firing rate for training and a spiking step for inference.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `models/` | one model each: parameters, rate, step, gain and bias |
-//! | `model.rs`, `real.rs` | what a model is ([`NeuronModel`], [`RateModel`]) and the arithmetic it is written in ([`Real`]) |
+//! | `models/` | one model per file: parameters, rate, step, gain and bias |
+//! | `model.rs`, `real.rs` | the traits of a model ([`NeuronModel`], [`RateModel`]) and its arithmetic ([`Real`]) |
 //! | `fire.rs` | the spike as an explicit operation ([`Fire`]) |
-//! | `erased.rs` | any model behind one type ([`Neuron`]) |
+//! | `erased.rs` | type-erased models ([`Neuron`]) |
 //! | `formula.rs` | formulas recorded as a list of operations ([`Formula`]) |
-//! | `dual.rs` | derivatives, forward mode: numbers that carry them ([`Dual`]) |
-//! | `vjp.rs` | derivatives, reverse mode: the formula of a formula's gradient ([`Formula::vjp`]) |
-//! | `kernels/` | what the formulas become over plain memory |
+//! | `dual.rs` | derivatives in forward mode: numbers with their partial derivatives ([`Dual`]) |
+//! | `vjp.rs` | derivatives in reverse mode: the formula of a formula's gradient ([`Formula::vjp`]) |
+//! | `kernels/` | the CPU kernels of the models |
 //! | `elementary.rs` | exponentials and logarithms that vectorise |
-//! | `registry.rs` | the models that specifications can name |
+//! | `registry.rs` | the models available to specifications |
 
 mod dual;
 mod elementary;

@@ -1,4 +1,4 @@
-//! What a neuron model is.
+//! The traits that define a neuron model.
 
 use std::fmt::Debug;
 
@@ -10,8 +10,9 @@ use super::{Fire, NeuronError, Real};
 
 /// A spiking neuron model: its parameters and the formula of one timestep.
 ///
-/// Write the formula generic over [`Real`] and mark it `#[inline(always)]`: fused multi-threaded CPU kernels, CUDA source and
-/// a tensor version for other devices follow from it. A model that can be trained as a rate implements [`RateModel`] too.
+/// Write the formula generic over [`Real`] and mark it `#[inline(always)]`: fused multi-threaded CPU kernels, CUDA
+/// source and a tensor version for other devices follow from it. A model that can be trained as a rate implements
+/// [`RateModel`] too.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -46,7 +47,7 @@ use super::{Fire, NeuronError, Real};
 /// }
 /// ```
 pub trait NeuronModel: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// The name in specifications, files and messages: `lif`.
+    /// The model's name in specifications, files and messages, such as `lif`.
     const NAME: &'static str;
 
     /// The state variables, 1 to [`MAX_STATE`](crate::kernels::MAX_STATE).
@@ -55,7 +56,7 @@ pub trait NeuronModel: Clone + Debug + PartialEq + Serialize + DeserializeOwned 
     /// The learned parameters, at most [`MAX_LEARNED`](crate::kernels::MAX_LEARNED); none for most models.
     const LEARNED: &'static [Learned] = &[];
 
-    /// Whether [`step`](Self::step) uses [`StepInput::uniform`].
+    /// Whether [`step`](Self::step) uses [`StepInput::uniform`], a random number.
     const NOISY: bool = false;
 
     /// The state of one neuron, in the order of [`STATE`](Self::STATE): `[R; 2]`.
@@ -64,21 +65,21 @@ pub trait NeuronModel: Clone + Debug + PartialEq + Serialize + DeserializeOwned 
     /// The learned parameters of one neuron, in the order of [`LEARNED`](Self::LEARNED): `[R; 0]`.
     type Learned<R: Real>: StateArray<R>;
 
-    /// [`WithRate`] for a model that implements [`RateModel`], else [`WithoutRate`].
+    /// [`WithRate`] for a model that implements [`RateModel`], otherwise [`WithoutRate`].
     type Rates: Rates<Self>;
 
-    /// Checks the parameters; everything else may then rely on them.
+    /// Validates the parameters; all other methods may rely on it.
     ///
     /// # Errors
-    /// Naming the parameter, its value and what is valid.
+    /// Returns an error that names the parameter, its value and the valid range.
     fn validate(&self) -> Result<(), NeuronError>;
 
-    /// The integral over time of one spike: a spike in a step of `dt` seconds has the height `amplitude / dt`.
+    /// Returns the integral of one spike over time: a spike in a step of `dt` seconds has height `amplitude / dt`.
     fn amplitude(&self) -> f64;
 
-    /// One timestep: returns the output (spikes times `amplitude / dt`) and advances `state` in place.
+    /// Computes one timestep: returns the output (spikes times `amplitude / dt`) and advances `state` in place.
     ///
-    /// The spike comes from `fire`, so that training can replace its derivative.
+    /// The spike comes from `fire`, so that training can substitute its derivative.
     fn step<R: Real, F: Fire<R>>(
         &self,
         input: StepInput<R, Self::Learned<R>>,
@@ -87,39 +88,39 @@ pub trait NeuronModel: Clone + Debug + PartialEq + Serialize + DeserializeOwned 
     ) -> R;
 }
 
-/// A model that has a firing rate: a smooth function of a constant current, to train with.
+/// A model with a firing rate: a differentiable function of a constant current, used in training.
 pub trait RateModel: NeuronModel {
-    /// The highest firing rate (Hz) that any current gives; infinity where there is no bound.
+    /// Returns the upper bound of the firing rate (Hz); infinity if there is none.
     fn max_rate(&self) -> f64;
 
-    /// The stationary output at a constant input current, and its derivative with respect to that current.
+    /// Computes the stationary output at a constant input current, and its derivative with respect to that current.
     ///
     /// Both must be finite for every finite current.
     fn rate<R: Real>(&self, current: R) -> Rate<R>;
 
-    /// `(gain, bias)` for which a neuron driven by `gain * x + bias` is silent up to `x = intercept` and fires at `max_rate`
-    /// Hz at `x = 1`.
+    /// Computes `(gain, bias)` such that a neuron driven by `gain * x + bias` is silent up to `x = intercept` and fires
+    /// at `max_rate` Hz at `x = 1`.
     ///
     /// # Errors
-    /// When no gain and bias do that.
+    /// Returns an error if no gain and bias satisfy this.
     fn gain_bias(&self, max_rate: f64, intercept: f64) -> Result<(f64, f64), NeuronError>;
 }
 
-/// What drives one neuron in one timestep.
+/// The input of one neuron in one timestep.
 #[derive(Clone, Copy, Debug)]
 pub struct StepInput<R, L> {
     /// The input current (dimensionless).
     pub current: R,
-    /// The learned parameters.
+    /// Learned parameters.
     pub learned: L,
-    /// A random number, uniform in `[0, 1)`, for models that are [`NOISY`](NeuronModel::NOISY); 0 for others.
+    /// A random number, uniform in `[0, 1)`, for [`NOISY`](NeuronModel::NOISY) models; 0 for others.
     pub uniform: R,
-    /// The length of the timestep (s).
+    /// Timestep (s).
     pub dt: f64,
 }
 
 impl<R: Real> StepInput<R, [R; 0]> {
-    /// The input of a model without learned parameters and noise.
+    /// Creates the input of a model without learned parameters or noise.
     pub fn new(current: R, dt: f64) -> Self {
         Self { current, learned: [], uniform: R::constant(0.0), dt }
     }
@@ -130,51 +131,51 @@ impl<R: Real> StepInput<R, [R; 0]> {
 pub struct Rate<R> {
     /// The stationary output, `amplitude` times the firing rate in Hz.
     pub value: R,
-    /// Its derivative with respect to the input current.
+    /// The derivative with respect to the input current.
     pub derivative: R,
 }
 
 /// A state variable of a neuron.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StateVariable {
-    /// Its name in probes: `voltage`.
+    /// Name in probes, such as `voltage`.
     pub name: &'static str,
-    /// Its value at the start.
+    /// Initial value.
     pub initial: Initial,
 }
 
 impl StateVariable {
-    /// A variable called `name`.
+    /// Creates a variable named `name`.
     pub const fn new(name: &'static str, initial: Initial) -> Self {
         Self { name, initial }
     }
 }
 
-/// The value of a state variable at the start.
+/// The initial value of a state variable.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Initial {
-    /// The network's initial voltage.
+    /// The network's initial membrane voltage.
     Voltage,
     /// The same number for all neurons.
     Value(f64),
 }
 
-/// A parameter of a model that training can change: one for a layer.
+/// A parameter of a model that training can change, one per layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Learned {
-    /// Its name in weights files: `decay`.
+    /// Name in weights files, such as `decay`.
     pub name: &'static str,
-    /// Its value before training.
+    /// Initial value before training.
     pub default: f64,
     /// The smallest and the largest valid value.
     pub range: (f64, f64),
 }
 
-/// A fixed number of variables: implemented for `[R; N]`.
+/// A fixed-size array of variables: implemented for `[R; N]`.
 pub trait StateArray<R>: Copy + AsRef<[R]> + AsMut<[R]> {
-    /// How many there are.
+    /// Number of variables.
     const LEN: usize;
-    /// The array of `value(0), value(1), ..`.
+    /// Creates the array `value(0), value(1), ..`.
     fn from_fn(value: impl FnMut(usize) -> R) -> Self;
 }
 
@@ -196,7 +197,7 @@ pub trait Rates<M>: sealed::Sealed {
 #[derive(Clone, Copy, Debug)]
 pub enum WithRate {}
 
-/// The model has no rate: it is trained through time only.
+/// The model has no rate and can only be trained through time.
 #[derive(Clone, Copy, Debug)]
 pub enum WithoutRate {}
 

@@ -4,12 +4,13 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use super::elementary;
 
-/// A number that a neuron model computes with. Implemented by this crate only.
+/// A number type that neuron models compute with. Implemented by this crate only.
 ///
-/// A model's formula is written once, generic over `Real`, and runs as `f32` and `f64` (inlined into the fused CPU kernels,
-/// where the compiler turns it into vector instructions), as [`Traced`](super::Traced) (recorded, then evaluated with
-/// tensors on any device) and as [`Dual`](super::Dual) (with its derivatives). There are no branches on values, only [`select`](Real::select): both sides are computed, and
-/// what the unselected one holds (NaN included) does not matter.
+/// A model's formula is written once, generic over `Real`, and runs as `f32` and `f64` (inlined into the fused CPU
+/// kernels, where the compiler turns it into vector instructions), as [`Traced`](super::Traced) (recorded, then
+/// evaluated with tensors on any device) and as [`Dual`](super::Dual) (with its derivatives). There is no branching on
+/// values, only [`select`](Real::select): both sides are computed, and the value of the unselected side (NaN included)
+/// does not matter.
 pub trait Real:
     sealed::Sealed
     + Copy
@@ -19,37 +20,37 @@ pub trait Real:
     + Div<Output = Self>
     + Neg<Output = Self>
 {
-    /// The answer of a comparison.
+    /// The result of a comparison.
     type Mask: Copy;
 
-    /// A number known when the formula is written or from the model's parameters.
+    /// Creates a constant.
     fn constant(value: f64) -> Self;
-    /// `e^self`.
+    /// Computes `e^self`.
     fn exp(self) -> Self;
-    /// `e^self - 1`, accurate near 0.
+    /// Computes `e^self - 1`, accurate near 0.
     fn exp_m1(self) -> Self;
-    /// `ln(1 + self)`, accurate near 0.
+    /// Computes `ln(1 + self)`, accurate near 0.
     fn ln_1p(self) -> Self;
-    /// `ln(1 + 1/self)` for `self` above 0, accurate where that is large.
+    /// Computes `ln(1 + 1/self)` for `self` above 0, accurate for large `self`.
     fn ln_1p_recip(self) -> Self {
         (Self::constant(1.0) / self).ln_1p()
     }
-    /// The largest whole number not above `self`.
+    /// Computes the largest integer not above `self`.
     fn floor(self) -> Self;
-    /// The absolute value.
+    /// Computes the absolute value.
     fn abs(self) -> Self;
-    /// The larger of the two.
+    /// Returns the larger of the two.
     fn max(self, other: Self) -> Self;
-    /// The smaller of the two.
+    /// Returns the smaller of the two.
     fn min(self, other: Self) -> Self;
-    /// `self > other`, strictly.
+    /// Compares `self > other`.
     fn greater(self, other: Self) -> Self::Mask;
-    /// `if_true` where `mask` holds, else `if_false`.
+    /// Returns `if_true` where `mask` is true, otherwise `if_false`.
     fn select(mask: Self::Mask, if_true: Self, if_false: Self) -> Self;
     /// The same number, through which no gradient flows.
     fn detach(self) -> Self;
 
-    /// No larger than the largest finite number of the type, so that what is computed from it stays a number.
+    /// Limits the number to the largest finite number of the type, so that results computed from it stay finite.
     #[inline(always)]
     fn finite(self) -> Self {
         self.min(Self::constant(f64::from(f32::MAX)))
@@ -88,7 +89,7 @@ macro_rules! float {
             fn abs(self) -> Self {
                 <$float>::abs(self)
             }
-            // Comparisons rather than f32::max: one vector instruction, and NaN in the first place gives the second.
+            // Comparisons rather than `f32::max`: one vector instruction, and a NaN as first operand yields the second.
             #[inline(always)]
             fn max(self, other: Self) -> Self {
                 if self > other { self } else { other }

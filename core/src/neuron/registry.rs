@@ -1,4 +1,4 @@
-//! The models that specifications can name.
+//! The registry of models available to specifications.
 
 use std::any::TypeId;
 use std::sync::{PoisonError, RwLock};
@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 use super::{Lif, Neuron, NeuronError, NeuronModel, RectifiedLinear};
 use crate::names;
 
-/// The models that come with the library; a program adds its own with [`register_neuron`].
+/// The registered models, built-in ones first; programs add their own with [`register_neuron`].
 static MODELS: RwLock<Vec<Entry>> = RwLock::new(Vec::new());
 const OWN: &[Entry] = &[entry::<Lif>(), entry::<RectifiedLinear>()];
 
@@ -36,10 +36,10 @@ fn entries() -> Vec<Entry> {
     OWN.iter().chain(added.iter()).copied().collect()
 }
 
-/// Makes the model `M` known by its name to specifications and weights files, for the rest of the process.
+/// Registers the model `M` under its name for specifications and weights files, for the rest of the process.
 ///
 /// # Errors
-/// If another model or layer type has that name already. (The same model twice is fine.)
+/// Returns an error if another model or layer type has that name. (Registering the same model twice is fine.)
 ///
 /// `examples/06_custom_neuron.rs` registers a model and builds a network with it from TOML.
 pub fn register_neuron<M: NeuronModel>() -> Result<(), NeuronError> {
@@ -49,7 +49,7 @@ pub fn register_neuron<M: NeuronModel>() -> Result<(), NeuronError> {
         return if same {
             Ok(())
         } else {
-            Err(fail("the library has a model of this name: choose another".to_string()))
+            Err(fail("the library already has a model with this name: choose another name".to_string()))
         };
     }
     names::claim(M::NAME, TypeId::of::<M>()).map_err(fail)?;
@@ -60,20 +60,20 @@ pub fn register_neuron<M: NeuronModel>() -> Result<(), NeuronError> {
     Ok(())
 }
 
-/// The names of all models.
+/// Returns the names of all models.
 pub fn neuron_names() -> Vec<&'static str> {
     entries().iter().map(|entry| entry.name).collect()
 }
 
-/// Whether `name` is one of them.
+/// Returns whether `name` is a registered model.
 pub fn is_neuron(name: &str) -> bool {
     neuron_names().contains(&name)
 }
 
-/// The model called `name` with the given parameters, the others at their defaults.
+/// Creates the model named `name` with the given parameters, the others at their defaults.
 ///
 /// # Errors
-/// If there is no such model, a parameter is unknown or of another type, or a value is not valid.
+/// Returns an error if there is no such model, a parameter is unknown or has the wrong type, or a value is not valid.
 ///
 /// ```
 /// use tch_spiking_core::neuron::neuron_from_parameters;
@@ -88,7 +88,7 @@ pub fn neuron_from_parameters(name: &str, parameters: toml::Table) -> Result<Neu
         Some(entry) => (entry.parse)(parameters),
         None => Err(NeuronError::Specification {
             neuron: name.to_string(),
-            cause: format!("there is no such model; there are {}", neuron_names().join(", ")),
+            cause: format!("there is no such model; available: {}", neuron_names().join(", ")),
         }),
     }
 }

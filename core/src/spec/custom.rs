@@ -1,4 +1,4 @@
-//! Layers of a program's own.
+//! Custom layer types.
 
 use std::any::{Any, TypeId};
 use std::fmt;
@@ -8,36 +8,37 @@ use super::ParameterSpec;
 use crate::names;
 use crate::neuron::is_neuron;
 
-/// A layer that is not one of the library's: what a specification needs to know of it.
+/// A custom layer: what a specification needs to know about it.
 ///
-/// What it computes is up to the crate that runs the network.
+/// The crate that runs the network defines what the layer computes.
 pub trait CustomLayer: Any + fmt::Debug + Send + Sync {
-    /// The type as configurations name it.
+    /// Returns the type's name in configurations.
     fn type_name(&self) -> &str;
 
-    /// The shape of one sample of output, from those of the inputs.
+    /// Computes the output shape of one sample from the input shapes.
     ///
     /// # Errors
-    /// What was expected and what came.
+    /// Returns what was expected and what was found.
     fn output_shape(&self, inputs: &[&[i64]]) -> Result<Vec<i64>, String>;
 
-    /// The parameters that it declares.
+    /// Returns the parameters that the layer declares.
     fn parameters(&self, _inputs: &[&[i64]]) -> Vec<ParameterSpec> {
         Vec::new()
     }
 
-    /// Whether it takes several inputs.
+    /// Returns whether the layer accepts several inputs.
     fn takes_several(&self) -> bool {
         false
     }
 
-    /// Its own parameters as a table, if it can be written to a file: then its type must be [registered](register_layer).
+    /// Returns the layer's settings as a table, if it can be written to a file; its type must be
+    /// [registered](register_layer).
     fn to_table(&self) -> Option<toml::Table> {
         None
     }
 }
 
-/// A [`CustomLayer`], shared.
+/// A shared [`CustomLayer`].
 #[derive(Clone)]
 pub struct Custom(Arc<dyn CustomLayer>);
 
@@ -47,7 +48,7 @@ impl Custom {
         Self(Arc::new(layer))
     }
 
-    /// The layer itself, if it is an `L`.
+    /// Returns the layer itself, if it is an `L`.
     pub fn downcast_ref<L: CustomLayer>(&self) -> Option<&L> {
         let any: &dyn Any = self.0.as_ref();
         any.downcast_ref()
@@ -71,22 +72,23 @@ type Parse = fn(toml::Table) -> Result<Custom, String>;
 
 static LAYERS: RwLock<Vec<(String, Parse)>> = RwLock::new(Vec::new());
 
-/// Makes a layer type known to specifications and weights files, for the rest of the process: `parse` makes the layer from its
-/// table, in which `type`, `name` and `from` are no longer present.
+/// Registers a layer type for specifications and weights files, for the rest of the process.
+///
+/// `parse` creates the layer from its table, from which `type`, `name` and `from` have been removed.
 ///
 /// # Errors
-/// If a layer type or neuron model has that name already. (The same function twice is fine.)
+/// Returns an error if a layer type or neuron model has that name. (Registering the same function twice is fine.)
 pub fn register_layer(name: &str, parse: Parse) -> Result<(), String> {
     if let Some(known) = registered(name) {
         let same = std::ptr::fn_addr_eq(known, parse);
         return if same {
             Ok(())
         } else {
-            Err(format!("the layer type {name:?} is registered already: choose another name"))
+            Err(format!("the layer type {name:?} is already registered: choose another name"))
         };
     }
     if is_neuron(name) {
-        return Err(format!("there is a neuron model called {name:?} already: choose another name"));
+        return Err(format!("a neuron model named {name:?} already exists: choose another name"));
     }
     names::claim(name, TypeId::of::<Custom>())?;
     let mut layers = LAYERS.write().unwrap_or_else(PoisonError::into_inner);
@@ -96,13 +98,13 @@ pub fn register_layer(name: &str, parse: Parse) -> Result<(), String> {
     Ok(())
 }
 
-/// How a registered type is made from its table.
+/// Returns the function that parses a registered type.
 pub(super) fn registered(name: &str) -> Option<Parse> {
     let layers = LAYERS.read().unwrap_or_else(PoisonError::into_inner);
     layers.iter().find(|(known, _)| known == name).map(|(_, parse)| *parse)
 }
 
-/// The names of all registered types.
+/// Returns the names of all registered types.
 pub(super) fn registered_names() -> Vec<String> {
     let layers = LAYERS.read().unwrap_or_else(PoisonError::into_inner);
     layers.iter().map(|(name, _)| name.clone()).collect()

@@ -1,41 +1,41 @@
-//! What can be wrong with a network or with what it is given.
+//! Errors of networks and their inputs.
 
-/// A network cannot be built, or was given something that does not fit it.
+/// The error of building a network, or of an input or state that does not match it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetworkError {
-    /// A layer that cannot be built after those before it.
+    /// A layer does not fit the layers before it, or is not valid.
     #[error("layer {number} ({kind}): {cause}")]
     Layer {
-        /// Counted from 1.
+        /// Position of the layer, counted from 1.
         number: usize,
         /// The layer's type: `conv2d`.
         kind: String,
-        /// What is wrong with it.
+        /// The reason.
         cause: String,
     },
     /// The specification as a whole is not valid.
     #[error("network: {0}")]
     Specification(String),
-    /// An input that is not what the network takes.
-    #[error("the network takes {expected}, got {found}")]
+    /// The input does not have the shape, dtype or device that the network expects.
+    #[error("the network expects {expected}, got {found}")]
     Input {
-        /// What it takes.
+        /// What was expected.
         expected: String,
-        /// What came.
+        /// What was found.
         found: String,
     },
-    /// A state that belongs to another network or batch size.
+    /// A state belongs to another network or batch size.
     #[error("this state does not fit the network: {0}; make one with zero_state(batch)")]
     State(String),
-    /// A probe of something that is not there.
+    /// A probe refers to a layer or quantity that does not exist.
     #[error("cannot probe {layer}/{quantity}: {cause}")]
     Probe {
-        /// The layer's name as given.
+        /// The layer's name.
         layer: String,
-        /// What was to be recorded.
+        /// The requested quantity.
         quantity: String,
-        /// Why that is not possible.
+        /// The reason.
         cause: String,
     },
 }

@@ -1,10 +1,10 @@
-//! Who feeds whom: a specification checked as a whole, with the shape and the parameters of every layer.
+//! The network graph: a validated specification with the shape and the parameters of every layer.
 
 use super::parameters::parameters;
 use super::shape::{output_shape, show};
 use super::{EdgeSpec, LayerKind, LayerSpec, NetworkError, NetworkSpec, ParameterSpec};
 
-/// A network's layers as a graph. Nothing is built: a file may describe a network far larger than itself.
+/// A network's layers as a graph. Nothing is allocated: a file may describe a network far larger than itself.
 ///
 /// ```
 /// use tch_spiking_core::spec::{Graph, NetworkSpec, Origin};
@@ -26,37 +26,37 @@ use super::{EdgeSpec, LayerKind, LayerSpec, NetworkError, NetworkSpec, Parameter
 /// ```
 #[derive(Clone, Debug)]
 pub struct Graph {
-    /// The shape of one sample of input.
+    /// Input shape of one sample.
     pub input: Vec<i64>,
-    /// The layers in the order in which they are computed; the last one's output is the network's.
+    /// Layers in evaluation order; the output of the last one is the network's output.
     pub nodes: Vec<Node>,
 }
 
-/// A layer in its place.
+/// A layer in the graph.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Its name.
+    /// Name of the layer.
     pub name: String,
-    /// What it does.
+    /// Type and settings of the layer.
     pub kind: LayerKind,
-    /// Where its inputs come from, one at least.
+    /// Inputs of the layer, at least one.
     pub inputs: Vec<Edge>,
-    /// The shape of one sample of its output.
+    /// Output shape of one sample.
     pub shape: Vec<i64>,
-    /// The parameters that it declares.
+    /// Parameters that the layer declares.
     pub parameters: Vec<ParameterSpec>,
 }
 
 /// An input of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edge {
-    /// What is read.
+    /// Source of the input.
     pub from: Origin,
-    /// Whether it is read one timestep later.
+    /// Whether the value of the previous timestep is read.
     pub delayed: bool,
 }
 
-/// Where an input comes from.
+/// The source of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The network's input.
@@ -65,14 +65,14 @@ pub enum Origin {
     Node(usize),
 }
 
-/// More than this in one tensor is a mistake in the sizes, which must not end in the process running out of memory.
+/// A larger tensor is assumed to be a mistake, which must not exhaust the memory of the process.
 const MOST_ELEMENTS: usize = 1 << 28;
 
 impl Graph {
-    /// Checks `spec`: every layer fits the ones that it reads, every cycle has a delayed edge, and every output is used.
+    /// Validates `spec`: every layer fits its inputs, every cycle has a delayed edge, and every output is used.
     ///
     /// # Errors
-    /// Naming the first layer that does not fit, and why.
+    /// Returns an error that names the first layer that does not fit, and why.
     pub fn new(spec: &NetworkSpec) -> Result<Self, NetworkError> {
         spec.validate()?;
         let names = spec.layer_names();
@@ -98,14 +98,16 @@ impl Graph {
     }
 
     fn node(&self, name: &str, layer: &LayerSpec, inputs: Vec<Edge>, spec: &NetworkSpec) -> Result<Node, String> {
-        // The shape of a delayed input may not be known yet; a sum has that of its other inputs.
+        // The shape of a delayed input may not be known yet; a sum has the shape of its other inputs.
         let shapes: Vec<&[i64]> =
             inputs.iter().filter(|edge| !edge.delayed).map(|edge| self.shape_of(edge.from)).collect();
         if shapes.len() < inputs.len() && (shapes.is_empty() || !matches!(layer.kind, LayerKind::Add)) {
-            return Err("a delayed input is for add layers, beside one that is not delayed".to_string());
+            return Err(
+                "a delayed input is supported by add layers only, next to an input that is not delayed".to_string()
+            );
         }
         if shapes.len() > 1 && !layer.kind.takes_several() {
-            return Err(format!("it takes one input, got {}: add or concatenate them first", shapes.len()));
+            return Err(format!("it accepts one input, got {}: add or concatenate them first", shapes.len()));
         }
         for shape in &shapes {
             elements("input", shape)?;
@@ -122,7 +124,7 @@ impl Graph {
         Ok(Node { name: name.to_string(), kind: layer.kind.clone(), inputs, shape, parameters })
     }
 
-    /// Every node but the last is read by another.
+    /// Checks that every node but the last is read by another.
     fn check_use(&self, spec: &NetworkSpec) -> Result<(), NetworkError> {
         let mut used = vec![false; self.nodes.len()];
         for edge in self.nodes.iter().flat_map(|node| &node.inputs) {
@@ -143,7 +145,7 @@ impl Graph {
         }
     }
 
-    /// The shape of one sample of what comes from `origin`.
+    /// Returns the shape of one sample of the data from `origin`.
     pub fn shape_of(&self, origin: Origin) -> &[i64] {
         match origin {
             Origin::Input => &self.input,
@@ -151,24 +153,24 @@ impl Graph {
         }
     }
 
-    /// The shape of one sample of the output.
+    /// Returns the output shape of one sample.
     pub fn output_shape(&self) -> &[i64] {
         self.nodes.last().map_or(&self.input, |node| &node.shape)
     }
 
-    /// The index of the node called `name`.
+    /// Returns the index of the node named `name`.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.nodes.iter().position(|node| node.name == name)
     }
 
-    /// All parameters under their full names (`conv1.weight`), in the order of the layers.
+    /// Returns all parameters with their full names (`conv1.weight`), in layer order.
     pub fn parameters(&self) -> impl Iterator<Item = (String, &ParameterSpec)> {
         self.nodes.iter().flat_map(|node| {
             node.parameters.iter().map(|parameter| (format!("{}.{}", node.name, parameter.name), parameter))
         })
     }
 
-    /// For every node the nodes that read its output, in order.
+    /// Returns, for every node, the nodes that read its output, in order.
     pub fn readers(&self) -> Vec<Vec<usize>> {
         let mut readers = vec![Vec::new(); self.nodes.len()];
         for (index, node) in self.nodes.iter().enumerate() {
@@ -181,7 +183,7 @@ impl Graph {
         readers
     }
 
-    /// Whether there is a delayed edge, so that time cannot be run layer by layer.
+    /// Returns whether there is a delayed edge, which rules out running time layer by layer.
     pub fn is_recurrent(&self) -> bool {
         self.nodes.iter().flat_map(|node| &node.inputs).any(|edge| edge.delayed)
     }
@@ -189,15 +191,17 @@ impl Graph {
 
 fn check_name(name: &str, before: &[String]) -> Result<(), String> {
     if name.is_empty() || name.contains(['.', '/']) || name == EdgeSpec::INPUT {
-        return Err(format!("the name {name:?} is not valid: expected text without `.` and `/`, other than \"input\""));
+        return Err(format!(
+            "the name {name:?} is not valid: expected a string without `.` and `/`, other than \"input\""
+        ));
     }
     match before.iter().any(|other| other == name) {
-        true => Err(format!("there is a layer called {name:?} already")),
+        true => Err(format!("there is already a layer named {name:?}")),
         false => Ok(()),
     }
 }
 
-/// The inputs of the layer at `index`; names of later layers are for delayed edges only.
+/// Resolves the inputs of the layer at `index`; later layers can be read by delayed edges only.
 fn edges(layer: &LayerSpec, index: usize, names: &[String]) -> Result<Vec<Edge>, String> {
     let before = match index {
         0 => Origin::Input,
@@ -216,7 +220,10 @@ fn edges(layer: &LayerSpec, index: usize, names: &[String]) -> Result<Vec<Edge>,
                 "it reads {node:?}, which comes later: put that layer first, or read it one timestep later with {{ node = \
                  {node:?}, delayed = true }}"
             )),
-            None => Err(format!("it reads {node:?}, but no layer is called so; there are input, {}", names.join(", "))),
+            None => Err(format!(
+                "it reads {node:?}, but there is no layer with this name; available: input, {}",
+                names.join(", ")
+            )),
         }
     };
     layer.from.iter().map(edge).collect()
@@ -226,7 +233,7 @@ fn layer_error(index: usize, layer: &LayerSpec, cause: String) -> NetworkError {
     NetworkError::Layer { number: index + 1, kind: layer.kind.type_name().to_string(), cause }
 }
 
-/// Refuses a tensor of a layer that no network can mean to have.
+/// Counts the elements of a tensor; an error if there are implausibly many.
 fn elements(tensor: &str, shape: &[i64]) -> Result<usize, String> {
     let count = shape.iter().try_fold(1, |count: i64, &size| count.checked_mul(size));
     match count.map(usize::try_from) {

@@ -1,34 +1,35 @@
-//! How weights start, as Keras defines it.
+//! Weight initialisers, as defined by Keras.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// The distribution of a layer's initial weights, from the number of inputs (`fan_in`) and outputs (`fan_out`) of a unit.
+/// The distribution of a layer's initial weights, given the number of inputs (`fan_in`) and outputs (`fan_out`) of a
+/// unit.
 ///
-/// For a convolution both count the kernel's area. Normal distributions are cut at two standard deviations and widened
-/// so that the standard deviation is the one stated.
+/// For a convolution, both include the kernel's area. Normal distributions are truncated at two standard deviations and
+/// rescaled to the stated standard deviation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Initializer {
     /// Uniform in `±sqrt(6 / (fan_in + fan_out))` (Glorot & Bengio 2010).
     #[default]
     GlorotUniform,
-    /// Standard deviation `sqrt(2 / (fan_in + fan_out))`.
+    /// Truncated normal with standard deviation `sqrt(2 / (fan_in + fan_out))`.
     GlorotNormal,
     /// Uniform in `±sqrt(6 / fan_in)` (He et al. 2015).
     HeUniform,
-    /// Standard deviation `sqrt(2 / fan_in)`.
+    /// Truncated normal with standard deviation `sqrt(2 / fan_in)`.
     HeNormal,
-    /// All 0.
+    /// All zeros.
     Zeros,
 }
 
-/// The standard deviation of a standard normal variable cut at ±2.
+/// The standard deviation of a standard normal variable truncated at ±2.
 const CUT_NORMAL_DEVIATION: f64 = 0.879_625_661_034_239_8;
 
 impl Initializer {
-    /// `count` values for units of so many inputs and outputs.
+    /// Draws `count` values for units with these numbers of inputs and outputs.
     pub fn sample(self, count: usize, fan_in: f64, fan_out: f64, rng: &mut ChaCha8Rng) -> Vec<f64> {
         let uniform = |limit: f64, rng: &mut ChaCha8Rng| limit * (2.0 * rng.random::<f64>() - 1.0);
         let normal = |deviation: f64, rng: &mut ChaCha8Rng| deviation / CUT_NORMAL_DEVIATION * cut_normal(rng);
@@ -43,7 +44,7 @@ impl Initializer {
     }
 }
 
-/// A standard normal number between -2 and 2 (Box-Muller, drawn again outside).
+/// Draws a standard normal number truncated to [-2, 2] (Box-Muller with rejection).
 fn cut_normal(rng: &mut ChaCha8Rng) -> f64 {
     loop {
         let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();

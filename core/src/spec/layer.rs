@@ -1,25 +1,25 @@
-//! One layer of a specification.
+//! The specification of one layer.
 
 use super::{BatchNorm, Conv2d, Custom, Dropout, LeakyRelu, Linear, NeuronSpec, Pool};
 use crate::synapse::Synapse;
 
-/// A layer: what it does, what it is called, and where its inputs come from.
+/// A layer specification: type, name and inputs.
 #[derive(Clone, Debug)]
 pub struct LayerSpec {
-    /// The name in parameters (`conv1.weight`), probes and messages; if none is given, the kind and a number (`conv1`).
+    /// Name in parameters (`conv1.weight`), probes and messages; by default the type with a number (`conv1`).
     pub name: Option<String>,
-    /// The nodes that it reads; empty for the node before (or the network's input).
+    /// The nodes that the layer reads; if empty, the previous node (or the network's input).
     pub from: Vec<EdgeSpec>,
-    /// What the layer does.
+    /// Type and settings.
     pub kind: LayerKind,
 }
 
-/// An input of a layer: the name of another node, or `input` for the network's own.
+/// An input of a layer: the name of another node, or `input` for the network's input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EdgeSpec {
-    /// The node's name.
+    /// Name of the node.
     pub node: String,
-    /// Whether its output is read one timestep later, which is the only way to close a cycle.
+    /// Whether the node's output of the previous timestep is read, which is the only way to close a cycle.
     pub delayed: bool,
 }
 
@@ -27,7 +27,7 @@ impl EdgeSpec {
     /// The name of the network's input.
     pub const INPUT: &'static str = "input";
 
-    /// The output of `node` one timestep later.
+    /// Reads the output of `node` from the previous timestep.
     pub fn delayed(node: impl Into<String>) -> Self {
         Self { node: node.into(), delayed: true }
     }
@@ -40,54 +40,54 @@ impl<S: Into<String>> From<S> for EdgeSpec {
 }
 
 impl LayerSpec {
-    /// The same under this name.
+    /// Sets the name.
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         Self { name: Some(name.into()), ..self }
     }
 
-    /// The same, reading these nodes.
+    /// Sets the nodes that the layer reads.
     #[must_use]
     pub fn reading(self, from: impl IntoIterator<Item = impl Into<EdgeSpec>>) -> Self {
         Self { from: from.into_iter().map(Into::into).collect(), ..self }
     }
 }
 
-/// What a layer does. Shapes are those of one sample; a batch dimension comes before.
+/// The type and settings of a layer. Shapes are those of one sample; a batch dimension precedes them.
 #[derive(Clone, Debug)]
 pub enum LayerKind {
     /// Two-dimensional convolution, `[C, H, W]` to `[out_channels, H', W']`.
     Conv2d(Conv2d),
     /// Fully connected, `[features]` to `[out_features]`.
     Linear(Linear),
-    /// Mean over windows.
+    /// Average pooling.
     AvgPool(Pool),
-    /// Maximum over windows (of spikes in inference: a max pool passes a spike on if any input spikes).
+    /// Max pooling (of spikes in inference: the output spikes if any input in the window spikes).
     MaxPool(Pool),
-    /// Any shape to one dimension, in the order of the shape.
+    /// Flattens any shape to one dimension, in row-major order.
     Flatten,
-    /// Zeroes each element with probability `p` in training and scales the others up; nothing in inference.
+    /// Zeroes each element with probability `p` in training and scales the others up; the identity in inference.
     Dropout(Dropout),
-    /// `max(x, 0)` of analog values: no neurons, no spikes, no state. What a network has before it is converted.
+    /// `max(x, 0)` of analog values, without neurons, spikes or state: an activation to be converted.
     Relu,
-    /// The same with a slope below 0.
+    /// `x` above 0, `negative_slope * x` below, of analog values.
     LeakyRelu(LeakyRelu),
-    /// Normalisation of each channel over the batch.
+    /// Batch normalisation, per channel.
     BatchNorm(BatchNorm),
     /// A layer of neurons.
     Neuron(NeuronSpec),
-    /// A filter over time; passes its input through in training as rates.
+    /// A synaptic filter over time; passes a constant input through in rate-based training.
     Synapse(Synapse),
-    /// The sum of several inputs of one shape.
+    /// The sum of several inputs of equal shape.
     Add,
-    /// Several inputs one after the other along the first dimension: channels of images, or features.
+    /// Concatenation along the first dimension: image channels, or features.
     Concat,
-    /// A layer of a program's own.
+    /// A custom layer.
     Custom(Custom),
 }
 
 impl LayerKind {
-    /// The type as configurations name it: `conv2d`, `lif` ..
+    /// Returns the type's name in configurations, such as `conv2d` or `lif`.
     pub fn type_name(&self) -> &str {
         match self {
             Self::Conv2d(_) => "conv2d",
@@ -107,7 +107,7 @@ impl LayerKind {
         }
     }
 
-    /// What layers of this kind are called, before their number: `conv`, `linear`, `lif` ..
+    /// Returns the stem of default names, before the number: `conv`, `linear`, `lif` ..
     pub(super) fn name_stem(&self) -> &str {
         match self {
             Self::Conv2d(_) => "conv",
@@ -126,7 +126,7 @@ impl LayerKind {
         }
     }
 
-    /// Whether it takes several inputs.
+    /// Returns whether the layer accepts several inputs.
     pub fn takes_several(&self) -> bool {
         matches!(self, Self::Add | Self::Concat) || matches!(self, Self::Custom(custom) if custom.takes_several())
     }

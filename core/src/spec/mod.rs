@@ -1,13 +1,13 @@
-//! Networks as specifications: what a TOML file or a weights file says, checked without building anything.
+//! Network specifications: the content of a TOML file or a weights file, validated without building the network.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `network.rs` | the whole network ([`NetworkSpec`]) |
-//! | `layer.rs`, `layers.rs`, `neurons.rs`, `custom.rs` | a layer ([`LayerSpec`]) and the parameters of each kind |
+//! | `layer.rs`, `layers.rs`, `neurons.rs`, `custom.rs` | a layer ([`LayerSpec`]) and the settings of each type |
 //! | `table.rs` | layers as TOML tables |
-//! | `graph.rs` | who feeds whom, with all shapes and parameters ([`Graph`]) |
-//! | `shape.rs`, `parameters.rs` | the shape that a layer makes; the parameters that it declares |
-//! | `values.rs`, `initializer.rs`, `streams.rs` | small values; how parameters start; random streams |
+//! | `graph.rs` | the connections, with all shapes and parameters ([`Graph`]) |
+//! | `shape.rs`, `parameters.rs` | output shapes and parameters of the layers |
+//! | `values.rs`, `initializer.rs`, `streams.rs` | setting types, weight initialisers, random streams |
 
 mod custom;
 mod error;

@@ -1,4 +1,4 @@
-//! A whole network, as written in a configuration.
+//! The specification of a whole network.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::synapse::Synapse;
 
 /// A network specification: what a TOML file or the metadata of a weights file holds.
 ///
-/// Layers follow each other in order; one with `from` reads the nodes that it names instead.
+/// Layers are connected in order; a layer with `from` reads the nodes that it names instead.
 ///
 /// ```
 /// use tch_spiking_core::NetworkSpec;
@@ -29,18 +29,18 @@ use crate::synapse::Synapse;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkSpec {
-    /// The shape of one image, `[C, H, W]`, or `[features]`.
+    /// Shape of one sample, `[C, H, W]` for images or `[features]`.
     pub input: Vec<i64>,
-    /// The length of a timestep in inference (s).
+    /// Timestep in inference (s).
     #[serde(default = "default_dt")]
     pub dt: f64,
-    /// How many timesteps an inference takes where none are asked for.
+    /// Default number of timesteps of an inference.
     #[serde(default = "default_steps")]
     pub steps: i64,
-    /// The voltage that neurons start with.
+    /// Initial membrane voltage of the neurons.
     #[serde(default)]
     pub initial_voltage: InitialVoltage,
-    /// The layers, in order.
+    /// Layers, in order.
     pub layers: Vec<LayerSpec>,
 }
 
@@ -53,7 +53,7 @@ fn default_steps() -> i64 {
 }
 
 impl NetworkSpec {
-    /// A network without layers, for images of this shape.
+    /// Creates a network without layers, for samples of this shape.
     pub fn new(input: impl Into<Vec<i64>>) -> Self {
         Self {
             input: input.into(),
@@ -64,9 +64,9 @@ impl NetworkSpec {
         }
     }
 
-    /// The reference network, of NengoDL's spiking-MNIST example: three convolutions of 32, 64 and 128 channels with LIF
-    /// neurons (amplitude 0.01, 100 Hz at 1, intercept 0) behind each, a linear readout, and a lowpass filter of 0.1 s.
-    /// It takes raw pixels, 0 to 255.
+    /// Returns the reference network of NengoDL's spiking-MNIST example: three convolutions of 32, 64 and 128 channels,
+    /// each with LIF neurons (amplitude 0.01, 100 Hz at 1, intercept 0), a linear readout, and a lowpass filter of 0.1
+    /// s. Its input is raw pixels, 0 to 255.
     pub fn reference() -> Self {
         let neurons = || NeuronSpec::new(Lif { amplitude: 0.01, ..Lif::default() }).tuned(100.0, 0.0);
         let layers: [LayerSpec; 9] = [
@@ -83,11 +83,11 @@ impl NetworkSpec {
         Self { layers: layers.into(), ..Self::new([1, 28, 28]) }
     }
 
-    /// Checks what does not need a layer's shape.
+    /// Validates the settings that do not depend on layer shapes.
     pub(super) fn validate(&self) -> Result<(), NetworkError> {
         let fail = |cause: String| Err(NetworkError::Specification(cause));
         if self.input.is_empty() || self.input.iter().any(|&size| size < 1) {
-            return fail(format!("input = {:?}: expected the sizes of one image, such as [1, 28, 28]", self.input));
+            return fail(format!("input = {:?}: expected the shape of one sample, such as [1, 28, 28]", self.input));
         }
         if self.layers.is_empty() {
             return fail("there are no layers".to_string());
@@ -101,7 +101,7 @@ impl NetworkSpec {
         self.initial_voltage.validate().or_else(fail)
     }
 
-    /// The name of every layer: its own, or its kind with a number counted within the kind (`conv1`, `lif1`, `conv2`).
+    /// Returns the name of every layer: its own, or its type with a number counted per type (`conv1`, `lif1`, `conv2`).
     pub fn layer_names(&self) -> Vec<String> {
         let mut counts = std::collections::HashMap::new();
         let named = |layer: &LayerSpec| {

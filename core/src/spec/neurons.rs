@@ -1,4 +1,4 @@
-//! A layer of neurons, as written in a configuration.
+//! The specification of a layer of neurons.
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -7,38 +7,39 @@ use serde::{Deserialize, Serialize};
 use super::{Distribution, InitialVoltage, streams};
 use crate::neuron::{Neuron, NeuronError, neuron_from_parameters};
 
-/// A layer of neurons: the model, and the gain and bias that turn the layer's input into the current of each neuron.
+/// A layer of neurons: the model, and the gain and bias that map the layer's input to the current of each neuron.
 ///
-/// `J_i = gain_i * x_i + bias_i`. Gain is fixed, the bias trainable, one for each neuron (not each channel). They come from
-/// `max_rate` and `intercept` (a neuron is silent up to `x = intercept` and fires at `max_rate` Hz at `x = 1`), or are
-/// given; without either, gain is 1 and bias 0.
+/// `J_i = gain_i * x_i + bias_i`. The gain is fixed and the bias is trainable, one per neuron (not per channel). They
+/// are computed from `max_rate` and `intercept` (a neuron is silent up to `x = intercept` and fires at `max_rate` Hz at
+/// `x = 1`), or given directly; by default, gain is 1 and bias 0.
 #[derive(Clone, Debug)]
 pub struct NeuronSpec {
     /// The neuron model with its parameters.
     pub model: Neuron,
-    /// How gain and bias start.
+    /// How gain and bias are initialised.
     pub tuning: Tuning,
     /// Whether the biases are trained.
     pub trainable_bias: bool,
-    /// How many times as often the neurons are to spike, each spike counting for so much less: the current is
-    /// `scale * (gain_i * x_i + bias_i)`, the amplitude divided by `scale`. Above 0; 1 changes nothing.
+    /// Factor by which neurons spike more often, each spike counting proportionally less: the current is
+    /// `scale * (gain_i * x_i + bias_i)` and the amplitude is divided by `scale`. Above 0; 1 changes nothing.
     ///
-    /// What rectified-linear neurons pass on stays exactly the same on average, with less noise; of LIF neurons, whose rate
-    /// is not proportional to the current, it becomes another function. Saved parameters do not contain the scale.
+    /// The mean output of rectified-linear neurons stays the same, with less noise. For LIF neurons, whose rate
+    /// is not proportional to the current, the output is a different function. Saved parameters do not contain the
+    /// scale.
     pub firing_rate_scale: f64,
 }
 
-/// Where gain and bias come from.
+/// The source of gain and bias.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Tuning {
-    /// From the firing rate (Hz) at `x = 1` and the `x` up to which a neuron is silent.
+    /// Computed from the firing rate (Hz) at `x = 1` and the `x` up to which a neuron is silent.
     Rates {
         /// Firing rate at `x = 1` (Hz).
         max_rate: Distribution,
-        /// Silent up to this `x`.
+        /// The `x` up to which the neuron is silent.
         intercept: Distribution,
     },
-    /// Given.
+    /// Given directly.
     Direct {
         /// Factor of the input.
         gain: Distribution,
@@ -47,7 +48,7 @@ pub enum Tuning {
     },
 }
 
-/// A layer's neurons before training.
+/// The initial values of a layer's neurons.
 #[derive(Clone, Debug)]
 pub struct NeuronValues {
     /// The model, its amplitude divided by the firing rate scale.
@@ -56,39 +57,39 @@ pub struct NeuronValues {
     pub gain: Vec<f64>,
     /// The bias of each neuron, as saved: without the scale.
     pub bias: Vec<f64>,
-    /// The voltage that each starts with.
+    /// The initial membrane voltage of each neuron.
     pub voltage: Vec<f64>,
 }
 
 impl NeuronSpec {
-    /// Neurons of gain 1 and bias 0.
+    /// Creates a layer of neurons with gain 1 and bias 0.
     pub fn new(model: impl Into<Neuron>) -> Self {
         let tuning = Tuning::Direct { gain: 1.0.into(), bias: 0.0.into() };
         Self { model: model.into(), tuning, trainable_bias: true, firing_rate_scale: 1.0 }
     }
 
-    /// The same with gain and bias from firing rate (Hz) and intercept.
+    /// Sets gain and bias from the firing rate (Hz) and the intercept.
     #[must_use]
     pub fn tuned(self, max_rate: impl Into<Distribution>, intercept: impl Into<Distribution>) -> Self {
         Self { tuning: Tuning::Rates { max_rate: max_rate.into(), intercept: intercept.into() }, ..self }
     }
 
-    /// The same with this gain and bias.
+    /// Sets gain and bias directly.
     #[must_use]
     pub fn with_gain_bias(self, gain: impl Into<Distribution>, bias: impl Into<Distribution>) -> Self {
         Self { tuning: Tuning::Direct { gain: gain.into(), bias: bias.into() }, ..self }
     }
 
-    /// The same with neurons that spike `scale` times as often.
+    /// Makes the neurons spike `scale` times as often.
     #[must_use]
     pub fn with_firing_rate_scale(self, firing_rate_scale: f64) -> Self {
         Self { firing_rate_scale, ..self }
     }
 
-    /// The model with its amplitude divided by the firing rate scale.
+    /// Returns the model with its amplitude divided by the firing rate scale.
     ///
     /// # Errors
-    /// If the model or the scale is not valid.
+    /// Returns an error if the model or the scale is not valid.
     pub fn scaled_model(&self) -> Result<Neuron, String> {
         let scale = self.firing_rate_scale;
         self.model.validate().map_err(|error| error.to_string())?;
@@ -102,10 +103,10 @@ impl NeuronSpec {
         }
     }
 
-    /// Gain and bias, not yet scaled, if they are the same for all neurons.
+    /// Returns the unscaled gain and bias, if they are the same for all neurons.
     ///
     /// # Errors
-    /// If no gain and bias give the rates asked for.
+    /// Returns an error if no gain and bias give the requested rates.
     pub fn constant_gain_bias(&self) -> Result<Option<(f64, f64)>, String> {
         let (first, second) = match self.tuning {
             Tuning::Rates { max_rate, intercept } => (max_rate, intercept),
@@ -122,7 +123,7 @@ impl NeuronSpec {
         }
     }
 
-    /// Gain and bias of `neurons` neurons, not yet scaled.
+    /// Draws the unscaled gain and bias of `neurons` neurons.
     fn gain_bias(&self, neurons: usize, rng: &mut ChaCha8Rng) -> Result<(Vec<f64>, Vec<f64>), String> {
         let (first, second) = match self.tuning {
             Tuning::Rates { max_rate, intercept } => (max_rate, intercept),
@@ -145,17 +146,17 @@ impl NeuronSpec {
         rate.gain_bias(max_rate, intercept).map_err(|error| error.to_string())
     }
 
-    /// Checks what does not need the number of neurons.
+    /// Validates the settings that do not depend on the number of neurons.
     pub(super) fn check(&self, dt: f64) -> Result<(), String> {
         let model = self.scaled_model()?;
         let valid = dt > 0.0 && dt.is_finite();
         NeuronError::require(model.name(), "dt", dt, valid, "a time above 0 s").map_err(|error| error.to_string())
     }
 
-    /// The values of all `count` neurons of the layer at `index` of a network built from `seed`.
+    /// Computes the initial values of all `count` neurons of the layer at `index` in a network built from `seed`.
     ///
     /// # Errors
-    /// If the model, the scale or the tuning is not valid.
+    /// Returns an error if the model, the scale or the tuning is not valid.
     pub fn values(
         &self,
         count: usize,
@@ -178,10 +179,11 @@ impl NeuronSpec {
         Ok(NeuronValues { model, gain, bias, voltage })
     }
 
-    /// A layer of the model called `model` from its table, in which `type`, `name` and `from` are no longer present.
+    /// Creates a layer of the model named `model` from its table, from which `type`, `name` and `from` have been
+    /// removed.
     ///
     /// # Errors
-    /// If the model is unknown or a key is not valid.
+    /// Returns an error if the model is unknown or a key is not valid.
     pub fn from_table(model: &str, mut table: toml::Table) -> Result<Self, String> {
         let own = toml::Table::from_iter(OWN_KEYS.iter().filter_map(|key| table.remove_entry(*key)));
         let own: OwnKeys = own.try_into().map_err(|error: toml::de::Error| format!("{model}: {}", error.message()))?;
@@ -192,7 +194,9 @@ impl NeuronSpec {
             OwnKeys { max_rate: None, intercept: None, gain, bias, .. } => {
                 Tuning::Direct { gain: gain.unwrap_or(1.0.into()), bias: bias.unwrap_or(0.0.into()) }
             }
-            _ => return Err(format!("{model}: give either max_rate and intercept, or gain and bias, not of both")),
+            _ => {
+                return Err(format!("{model}: give either max_rate and intercept, or gain and bias, not keys of both"));
+            }
         };
         let model = neuron_from_parameters(model, table).map_err(|error| error.to_string())?;
         let trainable_bias = own.trainable_bias.unwrap_or(true);
@@ -218,7 +222,7 @@ impl NeuronSpec {
 
 const OWN_KEYS: [&str; 6] = ["max_rate", "intercept", "gain", "bias", "trainable_bias", "firing_rate_scale"];
 
-/// What a neuron layer's table holds beside its model's parameters.
+/// The keys of a neuron layer's table other than its model's parameters.
 #[derive(Default, Serialize, Deserialize)]
 struct OwnKeys {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,40 +1,40 @@
-//! The parameters that a layer declares: one truth for building, loading, matching, export and inspection.
+//! The parameters that a layer declares: the single source for building, loading, matching, export and inspection.
 
 use super::{Initializer, LayerKind};
 
-/// A tensor that a layer keeps: trained, or updated in training, and saved.
+/// A parameter: a saved tensor of a layer that is trained, or updated during training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParameterSpec {
-    /// Its name within the layer: `weight`.
+    /// Name within the layer, such as `weight`.
     pub name: String,
-    /// Its shape.
+    /// Shape of the tensor.
     pub shape: Vec<i64>,
-    /// Its values before training.
+    /// Initial values.
     pub start: Start,
-    /// Whether an optimiser changes it.
+    /// Whether the optimiser updates it.
     pub trainable: bool,
 }
 
-/// The values of a parameter before training.
+/// The initial values of a parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Start {
-    /// The same number everywhere.
+    /// The same number for all elements.
     Constant(f64),
     /// Drawn by an initialiser.
     Drawn {
         /// The distribution.
         initializer: Initializer,
-        /// Inputs of a unit.
+        /// Number of inputs of a unit.
         fan_in: f64,
-        /// Outputs of a unit.
+        /// Number of outputs of a unit.
         fan_out: f64,
     },
-    /// The bias that a layer of neurons gets from its [`Tuning`](super::Tuning).
+    /// The bias of a layer of neurons, from its [`Tuning`](super::Tuning).
     Tuning,
 }
 
 impl ParameterSpec {
-    /// A trainable parameter that starts at one number.
+    /// Creates a trainable parameter that starts at one number.
     pub fn constant(name: impl Into<String>, shape: &[i64], value: f64) -> Self {
         Self { name: name.into(), shape: shape.to_vec(), start: Start::Constant(value), trainable: true }
     }
@@ -51,7 +51,7 @@ impl ParameterSpec {
     }
 }
 
-/// What a layer of this kind declares, given the shapes of its inputs and its output (which have been checked).
+/// Returns the parameters of a layer of this type, given the (validated) shapes of its inputs and its output.
 pub(super) fn parameters(kind: &LayerKind, inputs: &[&[i64]], output: &[i64]) -> Vec<ParameterSpec> {
     let channels = inputs.first().and_then(|input| input.first()).copied().unwrap_or(0);
     let with_bias = |weight: ParameterSpec, bias: bool, outputs: i64| {

@@ -1,8 +1,9 @@
-//! The shape that a layer makes of the shapes of its inputs.
+//! Output shapes of layers.
 
 use super::{BatchNorm, Conv2d, LayerKind, Pool};
 
-/// The shape of one sample behind a layer that gets `inputs`, of which there is one but for the layers that take several.
+/// Computes the output shape of one sample for a layer with the shapes `inputs` (one, except for layers that accept
+/// several).
 pub(super) fn output_shape(kind: &LayerKind, inputs: &[&[i64]]) -> Result<Vec<i64>, String> {
     let &[input, ..] = inputs else { return Err("it has no input".to_string()) };
     match kind {
@@ -56,7 +57,7 @@ fn concat(inputs: &[&[i64]]) -> Result<Vec<i64>, String> {
 
 fn batch_norm(layer: BatchNorm, input: &[i64]) -> Result<Vec<i64>, String> {
     if !(layer.eps >= 0.0 && layer.eps.is_finite()) {
-        return Err(format!("eps = {} is not valid: expected 0 or a small number above", layer.eps));
+        return Err(format!("eps = {} is not valid: expected 0 or a small positive number", layer.eps));
     }
     if !(0.0..=1.0).contains(&layer.momentum) {
         return Err(format!("momentum = {} is not valid: expected a number from 0 to 1", layer.momentum));
@@ -126,7 +127,7 @@ fn not_an_image(input: &[i64]) -> String {
     format!("expected an image of channels x height x width, got {}", show(input))
 }
 
-/// `1x28x28`.
+/// Formats a shape as `1x28x28`.
 pub fn show(shape: &[i64]) -> String {
     shape.iter().map(i64::to_string).collect::<Vec<_>>().join("x")
 }

@@ -1,9 +1,10 @@
-//! The random streams of a network: independent of each other, of libtorch's global generator, and of the device.
+//! The random streams of a network: independent of each other, of libtorch's global generator and of the device.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// What randomness is for; each purpose and layer has a stream of its own, so that a change to one leaves the others.
+/// The purpose of a random stream; each purpose and layer has its own, so that a change to one does not affect the
+/// others.
 #[derive(Clone, Copy)]
 enum Purpose {
     Weights,
@@ -18,25 +19,26 @@ fn stream(seed: u64, purpose: Purpose, layer: usize) -> ChaCha8Rng {
     rng
 }
 
-/// How the weights of a layer start.
+/// Returns the stream of a layer's initial weights.
 pub fn weights(seed: u64, layer: usize) -> ChaCha8Rng {
     stream(seed, Purpose::Weights, layer)
 }
 
-/// Gains and biases of neurons.
+/// Returns the stream of a layer's gains and biases.
 pub fn tuning(seed: u64, layer: usize) -> ChaCha8Rng {
     stream(seed, Purpose::Tuning, layer)
 }
 
-/// Initial voltages.
+/// Returns the stream of a layer's initial membrane voltages.
 pub fn voltage(seed: u64, layer: usize) -> ChaCha8Rng {
     stream(seed, Purpose::Voltage, layer)
 }
 
-/// The dropout of one training step, so that a resumed run draws what the uninterrupted one would have.
+/// Returns the dropout stream of one training step, so that a resumed run draws the same numbers as an uninterrupted
+/// one.
 pub fn dropout(seed: u64, layer: usize, step: u64) -> ChaCha8Rng {
     let mut rng = stream(seed, Purpose::Dropout, layer);
-    // A step uses far fewer than 2^36 words, and ChaCha counts 2^68 of them.
+    // A step uses far fewer than 2^36 words, and a ChaCha stream has 2^68.
     rng.set_word_pos(u128::from(step & 0xffff_ffff) << 36);
     rng
 }

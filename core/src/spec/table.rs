@@ -1,4 +1,4 @@
-//! Layers as tables: what configurations and weights files hold.
+//! Layers as TOML tables, as used in configurations and weights files.
 
 use serde::de::Error as _;
 use serde::ser::SerializeMap;
@@ -84,7 +84,7 @@ impl LayerKind {
 impl Serialize for LayerSpec {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut rest = self.kind.to_table().map_err(serde::ser::Error::custom)?;
-        // The type first, as a person would write it.
+        // `type` comes first, for readability.
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("type", &rest.remove("type"))?;
         if let Some(name) = &self.name {
@@ -115,10 +115,10 @@ impl<'de> Deserialize<'de> for LayerSpec {
     }
 }
 
-/// `from`: a name, or a list of names and of tables such as `{ node = "lif1", delayed = true }`.
+/// Parses `from`: a name, or a list of names and tables such as `{ node = "lif1", delayed = true }`.
 fn edges(from: toml::Value) -> Result<Vec<EdgeSpec>, String> {
     match from {
-        toml::Value::Array(list) if list.is_empty() => Err("from = []: expected one input at least".to_string()),
+        toml::Value::Array(list) if list.is_empty() => Err("from = []: expected at least one input".to_string()),
         toml::Value::Array(list) => list.into_iter().map(edge).collect(),
         one => edge(one).map(|edge| vec![edge]),
     }

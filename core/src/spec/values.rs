@@ -1,10 +1,10 @@
-//! Small values that configurations are made of.
+//! Value types used in configurations.
 
 use rand::distr::{Distribution as _, Uniform};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// Height and width; written as one number where they are equal.
+/// Height and width; written as one number if they are equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "OneOrTwo", into = "OneOrTwo")]
 pub struct Pair(pub i64, pub i64);
@@ -21,7 +21,7 @@ impl Pair {
         Self(1, 1)
     }
 
-    /// `[height, width]`.
+    /// Returns `[height, width]`.
     pub fn to_array(self) -> [i64; 2] {
         [self.0, self.1]
     }
@@ -58,15 +58,15 @@ impl From<Pair> for OneOrTwo {
     }
 }
 
-/// One number for every neuron, or one drawn for each.
+/// One number for all neurons, or a distribution from which one is drawn per neuron.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "expected a number, or { uniform = [low, high] }")]
 pub enum Distribution {
-    /// The same for all.
+    /// The same number for all neurons.
     Constant(f64),
-    /// `{ uniform = [low, high] }`
+    /// Uniform between two bounds: `{ uniform = [low, high] }`.
     Uniform {
-        /// Drawn uniformly between the two.
+        /// The lower and the upper bound.
         uniform: [f64; 2],
     },
 }
@@ -78,7 +78,7 @@ impl From<f64> for Distribution {
 }
 
 impl Distribution {
-    /// One value after the other; an error if the bounds are not two finite numbers in order.
+    /// Returns a function that draws values; an error if the bounds are not two finite numbers in order.
     pub(super) fn sampler(self) -> Result<impl FnMut(&mut ChaCha8Rng) -> f64, String> {
         let (low, high) = match self {
             Self::Constant(value) => (value, value),
@@ -90,22 +90,24 @@ impl Distribution {
     }
 }
 
-/// The voltage that every neuron starts with.
+/// The initial membrane voltage of the neurons.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "toml::Value", into = "toml::Value")]
 pub enum InitialVoltage {
-    /// `"uniform"`: between 0 and 1, drawn once for the network from its seed and shared by all images.
+    /// `"uniform"`: drawn from [0, 1) per neuron from the network's seed, and shared by all samples.
     #[default]
     Uniform,
     /// `"zero"`.
     Zero,
-    /// A number, the same for all neurons; at most 1, the threshold.
+    /// One number for all neurons; at most 1, the threshold.
     Value(f64),
 }
 
 impl InitialVoltage {
+    /// Validates the voltage.
+    ///
     /// # Errors
-    /// If it is a number above the threshold, 1, or none at all.
+    /// Returns an error if it is above the threshold, 1, or not finite.
     pub(super) fn validate(self) -> Result<(), String> {
         match self {
             Self::Value(value) if !(value <= 1.0 && value.is_finite()) => {

@@ -1,4 +1,4 @@
-//! Builds a network and runs it as spikes.
+//! Builds a network and runs it with spikes.
 
 use tch_spiking::network::{Builder, NeuronSpec};
 use tch_spiking::neuron::Lif;

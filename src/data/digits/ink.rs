@@ -7,7 +7,7 @@ use super::super::manifest::SIDE;
 use super::bell;
 use super::glyphs::Point;
 
-/// A pen, held in some way.
+/// The properties of a pen.
 pub(super) struct Pen {
     /// Half the width of its line, in pixels.
     radius: f32,
@@ -15,7 +15,7 @@ pub(super) struct Pen {
     taper: f32,
     /// Pixels from full ink to none at the edge of the line.
     softness: f32,
-    /// The brightest it gets, 0 to 1.
+    /// The maximum brightness, 0 to 1.
     ink: f32,
     /// How much the ink varies from pixel to pixel.
     grain: f32,

@@ -1,8 +1,8 @@
-//! Built-in digits: 28x28 pictures that look handwritten, drawn from a seed.
+//! Built-in digits: 28x28 images that resemble handwriting, generated from a seed.
 //!
-//! A digit is one of several ways to write it (`glyphs.rs`): strokes through control points. Each point is jittered, the
-//! strokes are bent elastically, slanted, rotated, stretched (`hand.rs`), fitted into the 20x20 box of MNIST, centred by
-//! their mass, and inked with a pen of some width, softness and grain (`ink.rs`).
+//! A digit is one of several ways to write it (`glyphs.rs`): strokes through control points. Each point is jittered,
+//! the strokes are bent elastically, slanted, rotated, stretched (`hand.rs`), fitted into the 20x20 box of MNIST,
+//! centred by their mass, and inked with a pen of some width, softness and grain (`ink.rs`).
 //!
 //! Image `i` depends on `(seed, split, i)` alone, so a smaller set is the beginning of a larger one.
 
@@ -16,25 +16,25 @@ use rand_chacha::ChaCha8Rng;
 use super::Images;
 use super::manifest::SIDE;
 
-/// Images in the training set unless asked otherwise.
+/// The default number of training images.
 pub const TRAIN: usize = 30_000;
-/// Images in the test set unless asked otherwise.
+/// The default number of test images.
 pub const TEST: usize = 5_000;
-/// The most images of one split (784 MB of pixels).
+/// The maximum number of images of one split (784 MB of pixels).
 pub const MAX_IMAGES: usize = 1_000_000;
 
-/// Which of the independent streams to draw from.
+/// The split, each with an independent random stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// For learning.
+    /// Training images.
     Train,
-    /// For decisions while training.
+    /// Validation images, for decisions during training.
     Validation,
-    /// For the last word.
+    /// Test images.
     Test,
 }
 
-/// The first `count` digits of a split, on all cores.
+/// Generates the first `count` digits of a split, on all cores.
 ///
 /// # Shapes
 /// `[count, 1, 28, 28]`, white (255) on black (0); labels 0 to 9 in random order, equally likely.
@@ -64,7 +64,7 @@ pub fn generate(seed: u64, split: Split, count: usize) -> Images {
     Images { pixels, labels, channels: 1, height: SIDE, width: SIDE }
 }
 
-/// Draws one digit into `image` and returns which it is.
+/// Draws one digit into `image` and returns its class.
 fn draw(seed: u64, split: Split, index: usize, image: &mut [u8]) -> u8 {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream((split as u64) << 48 | index as u64);

@@ -1,4 +1,4 @@
-//! The archive: a zip file of code, objects and tensors, as `torch.jit.save` writes it.
+//! The TorchScript archive: a zip file of code, objects and tensors, as written by `torch.jit.save`.
 
 use std::io::{Cursor, Write};
 
@@ -11,14 +11,14 @@ use super::module::Module;
 use super::pickle::Pickle;
 use crate::error::Result;
 
-/// What all entries lie under; any name does.
+/// The folder of all entries; the name is arbitrary.
 const FOLDER: &str = "network";
-/// Of the set of operators: the first in which dividing whole numbers gives fractions.
+/// Operator set version: the first in which dividing integers gives fractions.
 const VERSION: &str = "4\n";
-/// Where tensors may begin, so that a reader can map them into memory.
+/// Alignment of tensors, so that a reader can map them into memory.
 const ALIGNMENT: u16 = 64;
 
-/// The module as the bytes of a file; the same module gives the same bytes.
+/// Serialises the module to the bytes of a file; the same module gives the same bytes.
 pub(super) fn archive(module: &Module) -> Result<Vec<u8>> {
     let mut storages = Vec::new();
     let object = object(module, &mut storages)?;
@@ -26,7 +26,7 @@ pub(super) fn archive(module: &Module) -> Result<Vec<u8>> {
     constants.empty_tuple();
     let zip = || {
         let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-        // A fixed time: the archive depends on the module alone.
+        // A fixed time, so that the archive depends on the module only.
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .last_modified_time(DateTime::default())
@@ -48,7 +48,7 @@ pub(super) fn archive(module: &Module) -> Result<Vec<u8>> {
     zip().map_err(|error| TorchScriptError::Archive(error.to_string()).into())
 }
 
-/// The module as an object, its tensors' numbers added to `storages`.
+/// Pickles the module as an object and appends its tensors' data to `storages`.
 fn object(module: &Module, storages: &mut Vec<Vec<u8>>) -> Result<Vec<u8>> {
     let mut parts = Vec::new();
     for part in &module.parts {
@@ -77,7 +77,7 @@ fn object(module: &Module, storages: &mut Vec<Vec<u8>>) -> Result<Vec<u8>> {
     Ok(pickle.finish())
 }
 
-/// What every module of PyTorch has.
+/// Writes the attributes that every PyTorch module has.
 fn common_attributes(pickle: &mut Pickle) {
     pickle.text("training");
     pickle.bool(false);
@@ -85,7 +85,7 @@ fn common_attributes(pickle: &mut Pickle) {
     pickle.none();
 }
 
-/// A tensor as it lies in the file.
+/// A tensor as stored in the file.
 struct Stored {
     storage: &'static str,
     bytes: Vec<u8>,
@@ -94,8 +94,8 @@ struct Stored {
 }
 
 impl Stored {
-    /// Kernels and what is per neuron of an image lie channels last, as the network itself has them: convolutions on the
-    /// processor are fastest so.
+    /// Kernels and per-neuron tensors of images are stored channels last, as in the network itself, which is fastest
+    /// for convolutions on the CPU.
     fn new(tensor: &Tensor) -> Result<Self> {
         let sizes = tensor.size();
         let dimensions = sizes.len() as i64;

@@ -1,10 +1,10 @@
-//! Why a network cannot be written as TorchScript.
+//! Errors of the TorchScript export.
 
-/// A network cannot be written as TorchScript.
+/// The error of exporting a network to TorchScript.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TorchScriptError {
-    /// A layer that is code.
+    /// A layer is a Rust closure.
     #[error(
         "layer {layer} ({label}) cannot be written as TorchScript: it is a closure, whose operations are not known; expected \
          layers that a specification can name"
@@ -12,18 +12,18 @@ pub enum TorchScriptError {
     Custom {
         /// The layer's name.
         layer: String,
-        /// What the closure is called.
+        /// The closure's label.
         label: String,
     },
-    /// A layer that the program printed cannot compute.
+    /// A layer is not supported by the export.
     #[error("layer {layer} cannot be written as TorchScript: {cause}; run the network with this library")]
     Layer {
         /// The layer's name.
         layer: String,
-        /// Why not.
+        /// The reason.
         cause: String,
     },
-    /// More than the archive can hold.
+    /// The network exceeds the limits of the archive.
     #[error("the archive cannot be written: {0}")]
     Archive(String),
 }

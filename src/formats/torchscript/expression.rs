@@ -1,8 +1,9 @@
-//! Layers without a state as expressions.
+//! Prints layers without state as expressions.
 
 use crate::network::{Layer, LayerKind, Pair, Pool};
 
-/// What a layer without a state makes of the variables `inputs`; the one itself, if nothing. `name` is its submodule's.
+/// Prints the expression of a stateless layer applied to the variables `inputs`; the input itself for the identity.
+/// `name` is the submodule's.
 pub(super) fn stateless(layer: &Layer, name: &str, inputs: &[&str]) -> String {
     let input = inputs[0];
     let optional = |tensor: &str, is_there: bool| match is_there {
@@ -42,7 +43,7 @@ pub(super) fn stateless(layer: &Layer, name: &str, inputs: &[&str]) -> String {
     }
 }
 
-/// Size, step and padding.
+/// Prints kernel, stride and padding.
 fn windows(pool: &Pool) -> String {
     format!("{}, {}, {}", list(pool.kernel), list(pool.stride.unwrap_or(pool.kernel)), list(pool.padding))
 }
@@ -51,7 +52,7 @@ fn list(pair: Pair) -> String {
     format!("{:?}", pair.to_array())
 }
 
-/// The number, read back to the same bits.
+/// Prints a number that reads back bit for bit.
 pub(super) fn number(value: f64) -> String {
     if value.is_nan() { "nan".to_string() } else { format!("{value:?}") }
 }

@@ -1,9 +1,10 @@
-//! A neuron's recorded formulas as TorchScript.
+//! Prints a neuron's recorded formulas as TorchScript.
 
 use crate::neuron::{Formula, Operation};
 
-/// Statements, one an operation, that compute the first `outputs` outputs of `formula` from the variables `inputs`; and what
-/// the outputs are called. `prefix` begins the names of new variables; `constant` gives the name of a tensor of one number.
+/// Prints statements, one per operation, that compute the first `outputs` outputs of `formula` from the variables
+/// `inputs`; returns them with the names of the outputs. `prefix` begins the names of new variables; `constant` returns
+/// the name of a one-element tensor.
 ///
 /// The operations are those of [`Formula::evaluate`]: whatever the device, the module computes what it does.
 pub(super) fn statements(
@@ -17,7 +18,7 @@ pub(super) fn statements(
     let needed = needed(formula.operations(), wanted);
     let mut statements = Vec::new();
     let mut names: Vec<String> = Vec::new();
-    // Whether a step is as large as the inputs, or a single number.
+    // Whether an operation's result has the shape of the inputs, or is a single number.
     let mut broad: Vec<bool> = Vec::new();
     for (position, operation) in formula.operations().iter().enumerate() {
         let (function, operands) = call(*operation);
@@ -48,7 +49,7 @@ pub(super) fn statements(
     (statements, wanted.iter().map(output).collect())
 }
 
-/// Which steps the outputs come from.
+/// Marks the operations that the outputs depend on.
 fn needed(operations: &[Operation], outputs: &[usize]) -> Vec<bool> {
     let mut needed = vec![false; operations.len()];
     outputs.iter().for_each(|&output| needed[output] = true);
@@ -60,7 +61,7 @@ fn needed(operations: &[Operation], outputs: &[usize]) -> Vec<bool> {
     needed
 }
 
-/// The function that an operation is, and the positions of its operands; neither for inputs and constants.
+/// Returns the function of an operation and the indices of its operands; neither for inputs and constants.
 fn call(operation: Operation) -> (&'static str, Vec<usize>) {
     match operation {
         Operation::Input(_) | Operation::Constant(_) => ("", vec![]),
@@ -68,7 +69,7 @@ fn call(operation: Operation) -> (&'static str, Vec<usize>) {
         Operation::Sub(a, b) => ("sub", vec![a, b]),
         Operation::Mul(a, b) => ("mul", vec![a, b]),
         Operation::Div(a, b) => ("div", vec![a, b]),
-        // Of a NaN and a number the number, as everywhere.
+        // If one operand is NaN, the result is the other, as in all kernels.
         Operation::Max(a, b) => ("fmax", vec![a, b]),
         Operation::Min(a, b) => ("fmin", vec![a, b]),
         Operation::Greater(a, b) => ("gt", vec![a, b]),

@@ -1,4 +1,4 @@
-//! Networks as TorchScript: one file that PyTorch runs, in Python or C++, without this crate.
+//! Export of networks to TorchScript: one file that PyTorch runs, in Python or C++, without this crate.
 //!
 //! ```python
 //! import torch
@@ -9,13 +9,13 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `module.rs` | what the file says: tensors by layer, and the code |
-//! | `program.rs` | the code of both faces, printed layer by layer |
-//! | `expression.rs` | layers without a state as `torch.` operations |
+//! | `module.rs` | the content of the file: tensors by layer, and the code |
+//! | `program.rs` | the code of rates and spikes, printed layer by layer |
+//! | `expression.rs` | layers without state as `torch.` operations |
 //! | `formula.rs` | a neuron's recorded formulas as `torch.` operations |
-//! | `archive.rs`, `pickle.rs` | the file itself |
+//! | `archive.rs`, `pickle.rs` | the file format |
 //!
-//! Nothing of libtorch writes the file: the format is that of `torch.jit.save`, and plain Rust prints it.
+//! The file is written in plain Rust, without libtorch, in the format of `torch.jit.save`.
 
 mod archive;
 mod error;
@@ -32,19 +32,20 @@ pub use error::TorchScriptError;
 use crate::error::Result;
 use crate::network::SpikingSequential;
 
-/// Writes `network` to the TorchScript file `path`, wholly or not at all: a module of two methods, which computes on whatever
-/// device it is moved to.
+/// Writes `network` to the TorchScript file `path`, atomically.
 ///
-/// - `forward(x)`: the firing rates, as [`forward_rates`](SpikingSequential::forward_rates), `[B, input]` to `[B, output]`.
-/// - `simulate(x, steps)`: the spikes, as [`simulate`](SpikingSequential::simulate), from the network's initial voltages:
+/// The file is a module with two methods, which runs on any device that it is moved to:
+///
+/// - `forward(x)`: the firing rates, like [`forward_rates`](SpikingSequential::forward_rates), `[B, input]` to `[B, output]`.
+/// - `simulate(x, steps)`: the spikes, like [`simulate`](SpikingSequential::simulate), from the network's initial voltages:
 ///   `[B, input]`, constant over time, to `[steps, B, output]`. Only one timestep's activity is in memory at a time.
 ///
-/// Its attributes `dt` (s) and `steps` are the specification's. Its tensors have the names that they have in a weights file
-/// (`conv1.weight`, `lif1.bias`), and a layer of neurons has `gain` and `initial_voltage` too; in a name that is no
-/// identifier of Python, other characters become `_`. They are buffers: the module is for inference. The same network gives
+/// Its attributes `dt` (s) and `steps` are the specification's. Its tensors have the same names as in a weights file
+/// (`conv1.weight`, `lif1.bias`), and a layer of neurons also has `gain` and `initial_voltage`; in a name that is not a
+/// Python identifier, other characters become `_`. All are buffers: the module is for inference. The same network gives
 /// the same bytes.
 ///
-/// # Errors
+/// Returns an error that names a [custom](crate::network::Custom) layer, or if the file cannot be written.
 /// Naming a [custom](crate::network::Custom) layer, or if the file cannot be written.
 ///
 /// ```
@@ -59,7 +60,8 @@ use crate::network::SpikingSequential;
 ///
 /// let module = CModule::load(&path)?;
 /// let images = Tensor::rand([2, 1, 28, 28], (Kind::Float, Device::Cpu)) * 255.0;
-/// let IValue::Tensor(spikes) = module.method_is("simulate", &[IValue::Tensor(images), IValue::Int(5)])? else { panic!() };
+/// let IValue::Tensor(spikes) = module.method_is("simulate", &[IValue::Tensor(images), IValue::Int(5)])? else {
+/// panic!() };
 /// assert_eq!(spikes.size(), [5, 2, 10]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

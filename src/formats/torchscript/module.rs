@@ -1,4 +1,4 @@
-//! What a TorchScript file says of a network: its tensors, layer by layer, and its code.
+//! The content of a TorchScript file: a network's tensors, layer by layer, and its code.
 
 use tch::Tensor;
 
@@ -7,10 +7,10 @@ use super::program::{self, Program};
 use crate::error::Result;
 use crate::network::{Layer, LayerKind, Parameters, SpikingSequential};
 
-/// The class of the whole.
+/// The class of the whole module.
 pub(super) const CLASS: &str = "SpikingNetwork";
 
-/// Names with a meaning in TorchScript, or of another attribute of the module.
+/// Names with a meaning in TorchScript, or used by other attributes of the module.
 const RESERVED: [&str; 47] = [
     "False", "None", "True", "and", "annotate", "as", "assert", "async", "await", "break", "class", "continue", "def",
     "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda",
@@ -18,7 +18,7 @@ const RESERVED: [&str; 47] = [
     "nan", "training", "dt", "steps", "forward", "simulate", "checked",
 ];
 
-/// A network, ready to be written.
+/// A network prepared for writing.
 pub(super) struct Module {
     pub code: String,
     pub parts: Vec<Part>,
@@ -26,7 +26,7 @@ pub(super) struct Module {
     pub steps: i64,
 }
 
-/// A layer that has tensors: a submodule, its class called as itself.
+/// A layer with tensors: a submodule, whose class has the same name.
 pub(super) struct Part {
     pub name: String,
     pub tensors: Vec<(String, Tensor)>,
@@ -82,7 +82,7 @@ impl Part {
     }
 }
 
-/// Refuses what the printed program cannot say.
+/// Rejects layers that the printed program does not support.
 fn check(layer: &Layer) -> Result<(), TorchScriptError> {
     let cause = match &layer.parameters {
         Parameters::Neurons(neurons) if neurons.model.is_noisy() => "its neurons are noisy, and the noise is keyed",
@@ -93,7 +93,7 @@ fn check(layer: &Layer) -> Result<(), TorchScriptError> {
     Err(TorchScriptError::Layer { layer: layer.name().to_string(), cause: cause.to_string() })
 }
 
-/// The tensors of a layer, of the kind of its parameters.
+/// Returns the tensors of a layer, in the dtype of its parameters.
 fn tensors(layer: &Layer) -> Result<Vec<(String, Tensor)>> {
     let mut tensors: Vec<_> =
         layer.named_parameters().into_iter().map(|(name, tensor)| (name.to_string(), tensor.shallow_clone())).collect();
@@ -104,13 +104,13 @@ fn tensors(layer: &Layer) -> Result<Vec<(String, Tensor)>> {
     Ok(tensors)
 }
 
-/// The layers' names as identifiers, all different.
+/// Returns the layers' names as unique identifiers.
 fn identifiers(layers: &[Layer]) -> Vec<String> {
     let mut taken = vec![CLASS.to_string()];
     for layer in layers {
         let mut name = layer.name().replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
         if name.starts_with(|first: char| !first.is_ascii_alphabetic()) {
-            // An underscore in front would make it private.
+            // A leading underscore would make it private.
             name.insert_str(0, "layer_");
         }
         while RESERVED.contains(&name.as_str()) || taken.contains(&name) {

@@ -1,4 +1,4 @@
-//! The part of Python's pickle format, protocol 2, that module objects are written in.
+//! Writes the part of Python's pickle format, protocol 2, that module objects use.
 
 /// A pickle being written.
 pub(super) struct Pickle(Vec<u8>);
@@ -8,13 +8,13 @@ impl Pickle {
         Self(vec![0x80, 2])
     }
 
-    /// The whole of it.
+    /// Returns the complete pickle.
     pub fn finish(mut self) -> Vec<u8> {
         self.0.push(b'.');
         self.0
     }
 
-    /// An object of the class `__torch__.{class}` with the attributes that `attributes` writes, each a
+    /// Writes an object of the class `__torch__.{class}` with the attributes that `attributes` writes, each a
     /// [`text`](Self::text) and a value.
     pub fn object(&mut self, class: &str, attributes: impl FnOnce(&mut Self)) {
         self.global("__torch__", class);
@@ -22,12 +22,12 @@ impl Pickle {
         self.0.extend(b")\x81}");
         self.0.push(b'(');
         attributes(self);
-        // The pairs into the dictionary, the dictionary into the object.
+        // Adds the pairs to the dictionary, and the dictionary to the object.
         self.0.extend(b"ub");
     }
 
-    /// A tensor that shares nothing, of the numbers in the archive's entry `data/{entry}`. `storage` is what PyTorch calls
-    /// its kind: `FloatStorage`.
+    /// Writes a tensor with its own storage, whose data is in the archive's entry `data/{entry}`. `storage` is
+    /// PyTorch's name of its type: `FloatStorage`.
     pub fn tensor(&mut self, storage: &str, entry: usize, sizes: &[i64], strides: &[i64]) {
         self.global("torch._utils", "_rebuild_tensor_v2");
         self.tuple(|pickle| {

@@ -1,4 +1,4 @@
-//! The code of a module: both faces of a network, printed layer by layer.
+//! Prints the code of a module: rates and spikes of a network, layer by layer.
 
 use crate::network::{Layer, LayerKind, NeuronSpec, Origin, Parameters, SpikingSequential};
 use crate::neuron::{Formula, Initial, Neuron};
@@ -8,13 +8,13 @@ use super::expression::{number, stateless};
 use super::formula::statements;
 use super::module::CLASS;
 
-/// What all layers together do to one batch: statements, and the variable that each layer's output is in.
+/// The statements of all layers for one batch, and the variable of each layer's output.
 pub(super) struct Program {
     constants: Vec<f64>,
-    /// Done once: what does not change over time.
+    /// Statements that run once: values that are constant over time.
     once: Vec<String>,
     each_step: Vec<String>,
-    /// The image, then the output of each layer so far.
+    /// The input, then the output of each layer so far.
     values: Vec<Value>,
 }
 
@@ -22,11 +22,11 @@ pub(super) struct Program {
 #[derive(Clone)]
 struct Value {
     name: String,
-    /// Whether it changes over time: whether there is a layer with a state before it.
+    /// Whether it varies over time: whether a layer with state precedes it.
     varying: bool,
 }
 
-/// A layer, what its submodule is called, and what it takes.
+/// A layer, the name of its submodule, and its inputs.
 struct Named<'a> {
     layer: &'a Layer,
     name: &'a str,
@@ -34,7 +34,7 @@ struct Named<'a> {
 }
 
 impl Named<'_> {
-    /// The one input of a layer that takes one.
+    /// Returns the input of a layer that accepts one.
     fn input(&self) -> &Value {
         &self.inputs[0]
     }
@@ -50,12 +50,12 @@ impl Named<'_> {
 }
 
 impl Program {
-    /// The network as rates.
+    /// Prints the network as rates.
     pub fn rates(network: &SpikingSequential, names: &[String]) -> Self {
         Self::print(network, names, |program, named| match (named.layer.kind(), &named.layer.parameters) {
             (LayerKind::Neuron(spec), Parameters::Neurons(neurons)) => {
                 let current = program.current(named, spec);
-                // `Module::new` has refused models without a rate.
+                // `Module::new` has rejected models without a rate.
                 let formula = neurons.model.rate().map(|rate| rate.formula());
                 let output = formula.map_or(current.clone(), |formula| {
                     program.formula(named, &formula, &[current], 1, named.varying()).remove(0)
@@ -66,7 +66,7 @@ impl Program {
         })
     }
 
-    /// The network as spikes, one timestep after the other.
+    /// Prints the network as spikes, one timestep after the other.
     pub fn spikes(network: &SpikingSequential, names: &[String]) -> Self {
         let dt = network.spec().dt;
         Self::print(network, names, |program, named| match (named.layer.kind(), &named.layer.parameters) {
@@ -78,7 +78,7 @@ impl Program {
         })
     }
 
-    /// `layer` prints a layer: the expression of its output, and whether that changes over time.
+    /// Prints all layers; `layer` returns the expression of a layer's output and whether it varies over time.
     fn print(
         network: &SpikingSequential,
         names: &[String],
@@ -97,7 +97,7 @@ impl Program {
         program
     }
 
-    /// What a layer reads. (`Module::new` has refused delayed inputs.)
+    /// Returns the inputs of a layer. (`Module::new` has rejected delayed inputs.)
     fn inputs(&self, layer: &Layer) -> Vec<Value> {
         let place = |from: Origin| match from {
             Origin::Input => 0,
@@ -114,7 +114,7 @@ impl Program {
         if varying { &mut self.each_step } else { &mut self.once }.push(statement);
     }
 
-    /// The name of the current of a layer of neurons.
+    /// Prints the input current of a layer of neurons and returns its name.
     fn current(&mut self, named: &Named, spec: &NeuronSpec) -> String {
         let Named { name, .. } = named;
         let bias = match spec.firing_rate_scale {
@@ -126,7 +126,8 @@ impl Program {
         format!("current_{name}")
     }
 
-    /// Prints a formula; the expressions of its first `outputs` outputs. `varying`: whether to compute it in each timestep.
+    /// Prints a formula and returns the expressions of its first `outputs` outputs. `varying`: whether to compute it
+    /// in each timestep.
     fn formula(
         &mut self,
         named: &Named,
@@ -149,7 +150,7 @@ impl Program {
         outputs
     }
 
-    /// A layer of neurons in time: its output.
+    /// Prints a layer of spiking neurons and returns its output.
     fn neurons(&mut self, named: &Named, spec: &NeuronSpec, model: &Neuron, dt: f64) -> String {
         let shape = batch_of(named.layer);
         let mut inputs = vec![self.current(named, spec)];
@@ -169,7 +170,7 @@ impl Program {
         output
     }
 
-    /// A filter in time: its output.
+    /// Prints a synaptic filter and returns its output.
     fn filter(&mut self, named: &Named, synapse: Synapse, dt: f64) -> String {
         let states = states(named, synapse.state_len());
         for state in &states {
@@ -187,7 +188,7 @@ impl Program {
         states[states.len() - 1].clone()
     }
 
-    /// Sets all `names`, in each timestep, after all `values` have been computed of what they were.
+    /// Assigns `values` to `names` in each timestep, after all values have been computed from the old ones.
     fn assign(&mut self, names: &[String], values: &[String]) {
         for (name, value) in names.iter().zip(values) {
             self.push(true, format!("next_{name} = {value}"));
@@ -197,8 +198,8 @@ impl Program {
         }
     }
 
-    /// Tensors of one number. `torch.full`, since a scripted `torch.tensor` takes its number through the default kind first,
-    /// usually `f32`, whatever `dtype` says.
+    /// Prints one-element tensors. They use `torch.full`, since a scripted `torch.tensor` converts its number to the
+    /// default dtype first, usually `f32`, regardless of `dtype`.
     fn constants(&self) -> Vec<String> {
         let tensor = |(index, value): (usize, &f64)| {
             let options = "dtype=ops.prim.dtype(checked), layout=None, device=ops.prim.device(checked)";
@@ -207,7 +208,7 @@ impl Program {
         self.constants.iter().enumerate().map(tensor).collect()
     }
 
-    /// The method `forward`.
+    /// Prints the method `forward`.
     pub fn forward(&self) -> String {
         format!(
             "  def forward(self: __torch__.{CLASS},
@@ -221,7 +222,7 @@ impl Program {
         )
     }
 
-    /// The method `simulate`.
+    /// Prints the method `simulate`.
     pub fn simulate(&self) -> String {
         format!(
             "  def simulate(self: __torch__.{CLASS},
@@ -246,14 +247,14 @@ impl Program {
     }
 }
 
-/// The method that returns its input, if that is a batch of images of the network's shape.
+/// Prints the method that returns its input if that is a batch of samples of the network's shape.
 pub(super) fn checked(input: &[i64]) -> String {
     let shape = input.iter().map(i64::to_string).collect::<Vec<_>>().join(" x ");
     format!(
         "  def checked(self: __torch__.{CLASS},
     x: Tensor) -> Tensor:
     if torch.ne(torch.slice(torch.size(x), 1), {input:?}):
-      _0 = torch.format(\"the network takes batch x {shape}, got {{}}\", torch.size(x))
+      _0 = torch.format(\"the network expects batch x {shape}, got {{}}\", torch.size(x))
       ops.prim.RaiseException(_0, \"builtins.ValueError\")
     else:
       pass
@@ -266,12 +267,12 @@ fn lines(indentation: &str, statements: &[String]) -> String {
     statements.iter().map(|statement| format!("{indentation}{statement}\n")).collect()
 }
 
-/// The variables of a layer's state.
+/// Returns the variables of a layer's state.
 fn states(named: &Named, count: usize) -> Vec<String> {
     (0..count).map(|variable| format!("state_{}_{variable}", named.name)).collect()
 }
 
-/// The shape of a batch of a layer's outputs.
+/// Prints the shape of a batch of a layer's outputs.
 fn batch_of(layer: &Layer) -> String {
     let sizes = layer.output_shape().iter().map(|size| format!(", {size}")).collect::<String>();
     format!("[batch{sizes}]")

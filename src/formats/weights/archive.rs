@@ -1,4 +1,4 @@
-//! Zip archives, which PyTorch and NumPy keep their arrays in.
+//! Zip archives, in which PyTorch and NumPy store their arrays.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,14 +11,14 @@ use super::budget::Budget;
 use super::elements::damage;
 use super::{Format, WeightsError};
 
-/// What an entry takes in memory, beside its name (bytes).
+/// Memory of an entry, without its name (bytes).
 const ENTRY: u64 = 300;
 
-/// An archive of which the directory was read.
+/// A zip archive whose directory was read.
 #[derive(Debug)]
 pub(super) struct Archive<R> {
     zip: ZipArchive<AnyPlace<R>>,
-    /// In the order of the directory.
+    /// Entries in directory order.
     pub(super) entries: Vec<Entry>,
     by_name: HashMap<String, usize>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Archive<R> {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) name: String,
-    /// Its size (bytes) once unpacked, by the directory.
+    /// Uncompressed size (bytes) according to the directory.
     pub(super) size: u64,
     method: CompressionMethod,
     encrypted: bool,
@@ -35,7 +35,7 @@ pub(super) struct Entry {
 }
 
 impl<R: Read + Seek> Archive<R> {
-    /// The archive in `source`, `length` bytes long.
+    /// Opens the archive in `source`, which is `length` bytes long.
     pub(super) fn open(source: R, length: u64, budget: &mut Budget) -> Result<Self, WeightsError> {
         let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
         let located = ZipLocator::new().locate_in_reader(AnyPlace(RefCell::new(source)), &mut buffer, length);
@@ -48,7 +48,7 @@ impl<R: Read + Seek> Archive<R> {
             budget.take(ENTRY + 2 * path.as_bytes().len() as u64)?;
             let name = String::from_utf8_lossy(path.as_bytes()).into_owned();
             if record.local_header_offset() >= length || record.compressed_size_hint() > length {
-                return Err(WeightsError::Damaged(format!("{name} is said to lie outside of it")));
+                return Err(WeightsError::Damaged(format!("the position of {name} is outside of the file")));
             }
             if by_name.insert(name.clone(), entries.len()).is_some() {
                 return Err(WeightsError::Duplicate { name });
@@ -64,7 +64,7 @@ impl<R: Read + Seek> Archive<R> {
         Ok(Self { zip, entries, by_name })
     }
 
-    /// What the names of the entries tell.
+    /// Detects the format from the names of the entries.
     pub(super) fn format(&self) -> Format {
         let has = |part: &str| self.entries.iter().any(|entry| entry.name.contains(part));
         match self.entries.first() {
@@ -79,7 +79,7 @@ impl<R: Read + Seek> Archive<R> {
         self.by_name.get(name).and_then(|&index| self.entries.get(index))
     }
 
-    /// The content of `entry`; reading it to its end compares its checksum.
+    /// Opens the content of `entry`; reading it to its end verifies its checksum.
     pub(super) fn read(&self, entry: &Entry) -> Result<Box<dyn Read + '_>, WeightsError> {
         if entry.encrypted {
             return Err(WeightsError::Damaged(format!("{} is encrypted", entry.name)));
@@ -97,7 +97,7 @@ impl<R: Read + Seek> Archive<R> {
     }
 }
 
-/// What `rawzip` reads from: sought anew each time.
+/// The reader given to `rawzip`, which seeks before each read.
 #[derive(Debug)]
 struct AnyPlace<R>(RefCell<R>);
 
@@ -109,7 +109,7 @@ impl<R: Read + Seek> ReaderAt for AnyPlace<R> {
     }
 }
 
-/// That `content` ends here, as it should; comparing the checksum of what was read.
+/// Checks that `content` ends here, which also verifies the checksum of what was read.
 pub(super) fn expect_end(name: &str, content: &mut dyn Read) -> Result<(), WeightsError> {
     match content.read(&mut [0]).map_err(damage)? {
         0 => Ok(()),

@@ -1,4 +1,4 @@
-//! Tensors into a network: everything checked, then copied.
+//! Copies tensors into a network after checking all of them.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,14 +8,14 @@ use super::{Misfit, OPTIMIZER_PREFIX, WeightsError};
 use crate::error::Result;
 use crate::network::SpikingSequential;
 
-/// Copies `tensors` into the parameters of `network` that have their names.
+/// Copies `tensors` into the parameters of `network` with the same names.
 ///
-/// Strict: each parameter must be there, in its exact shape, and nothing else may be (but for tensors whose name begins
-/// with [`OPTIMIZER_PREFIX`], which are ignored). Floating-point numbers of another kind are rounded to the network's;
-/// other kinds are an error. Parameters keep their device and memory layout.
+/// Strict: each parameter must be present with its exact shape, and nothing else may be (except for tensors whose name
+/// begins with [`OPTIMIZER_PREFIX`], which are ignored). Floating-point numbers of another dtype are rounded to the
+/// network's; other dtypes are an error. Parameters keep their device and memory layout.
 ///
 /// # Errors
-/// [`WeightsError::Misfits`], with all that does not fit; nothing is copied then.
+/// Returns [`WeightsError::Misfits`] with all mismatches; nothing is copied then.
 pub fn load_into(network: &SpikingSequential, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     check_fit(network, tensors)?;
     let parameters = network.named_parameters();
@@ -34,7 +34,7 @@ pub(crate) fn check_fit(network: &SpikingSequential, tensors: &BTreeMap<String, 
     Ok(check(parameters.iter().map(|(name, parameter)| (name.as_str(), parameter.size())), tensors)?)
 }
 
-/// Checks that `tensors` are parameters of these names and shapes.
+/// Checks that `tensors` are parameters with these names and shapes.
 pub(super) fn check<'a>(
     parameters: impl IntoIterator<Item = (&'a str, Vec<i64>)>,
     tensors: &BTreeMap<String, Tensor>,

@@ -1,14 +1,14 @@
-//! How much memory reading a file may take.
+//! The memory limit of reading a file.
 
 use super::WeightsError;
 
-/// What reading takes beside what is in the file: pieces of 4 MiB, names, what libtorch keeps for each tensor.
+/// Memory used in addition to the file's content: 4 MiB chunks, names, libtorch's data per tensor.
 const BASE: u64 = 40 << 20;
 
-/// The memory that the reader of one file may still take: twice the file's size and 40 MiB in all.
+/// The memory that the reader of one file may still allocate: in total, twice the file's size and 40 MiB.
 ///
-/// A file may claim any size, or unpack to a thousand times its own. All that is allocated by what a file says is
-/// accounted for here, before it is allocated.
+/// A file may claim any size, or decompress to a thousand times its own. Every allocation whose size comes from the
+/// file is counted here before it is made.
 #[derive(Debug)]
 pub(super) struct Budget {
     left: u64,
@@ -16,13 +16,13 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// For a file of `length` bytes.
+    /// Creates the budget for a file of `length` bytes.
     pub(super) fn new(length: u64) -> Self {
         let allowed = length.saturating_mul(2).saturating_add(BASE);
         Self { left: allowed, allowed }
     }
 
-    /// Accounts for `bytes` about to be allocated.
+    /// Counts `bytes` that are about to be allocated.
     pub(super) fn take(&mut self, bytes: u64) -> Result<(), WeightsError> {
         let left = self.left.checked_sub(bytes).ok_or(WeightsError::Memory { allowed: self.allowed })?;
         self.left = left;

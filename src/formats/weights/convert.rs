@@ -1,4 +1,4 @@
-//! One format into another.
+//! Converts weights files from one format to another.
 
 use std::path::Path;
 
@@ -11,9 +11,9 @@ use crate::error::Result;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OutputFormat {
-    /// With metadata.
+    /// Safetensors, with metadata.
     Safetensors,
-    /// NumPy arrays, each in its own precision; `BFloat16`, which NumPy lacks, becomes `Float`, which holds it exactly.
+    /// NumPy arrays, each in its own precision; `BFloat16`, which NumPy lacks, becomes `Float` without loss.
     Npz {
         /// Whether to compress them; weights rarely shrink by more than a tenth.
         compress: bool,
@@ -21,7 +21,7 @@ pub enum OutputFormat {
 }
 
 impl OutputFormat {
-    /// The format that the extension of `path` names: `.safetensors` or `.npz`.
+    /// Returns the format of the extension of `path`: `.safetensors` or `.npz`.
     pub fn of_name(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "safetensors" => Some(Self::Safetensors),
@@ -31,31 +31,33 @@ impl OutputFormat {
     }
 }
 
-/// What became of a file.
+/// The result of a conversion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Converted {
-    /// What it was.
+    /// The input format.
     pub from: Format,
-    /// What was written.
+    /// The output format.
     pub to: OutputFormat,
-    /// The names of the tensors, in the order of the file that was read.
+    /// Names of the tensors, in the order of the input file.
     pub tensors: Vec<String>,
-    /// How many numbers they hold.
+    /// Total number of elements.
     pub elements: usize,
-    /// The tensors that became `Float` because the format lacks their kind.
+    /// Tensors that became `Float` because the output format lacks their dtype.
     pub widened: Vec<String>,
-    /// The keys of the metadata that the format cannot hold.
+    /// Metadata keys that the output format cannot store.
     pub dropped: Vec<String>,
 }
 
-/// Reads the weights file `input`, of any format, and writes its tensors to `output`, in the format `to` or else the one that
-/// the name of `output` says.
+/// Reads the weights file `input`, of any format, and writes its tensors to `output`, in the format `to` or the one
+/// that the extension of `output` indicates.
 ///
-/// Elements are written bit for bit (but see [`OutputFormat::Npz`]), metadata where the format has a place for it.
+/// Elements are written bit for bit (except as stated in [`OutputFormat::Npz`]), and metadata if the format supports
+/// it.
 ///
 /// # Errors
-/// If `input` cannot be read ([`read`]), is `output` itself, or `output` cannot be written or says no format.
+/// Returns an error if `input` cannot be read ([`read`]) or is `output` itself, or `output` cannot be written or
+/// indicates no format.
 pub fn convert(input: &Path, output: &Path, to: Option<OutputFormat>) -> Result<Converted> {
     let fail = |error| in_file("write", output, error);
     let to = to.or_else(|| OutputFormat::of_name(output)).ok_or_else(|| fail(WeightsError::UnknownExtension))?;

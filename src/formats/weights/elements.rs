@@ -1,4 +1,4 @@
-//! The elements of tensors as bytes in the order of their shape, little-endian: what every format has in common.
+//! Reads and writes tensor elements as little-endian bytes in row-major order, as all formats store them.
 
 use std::io::{self, Read, Write};
 
@@ -7,16 +7,16 @@ use tch::{Device, Kind, Tensor};
 use super::WeightsError;
 use super::budget::Budget;
 
-/// How much is read at a time (bytes).
+/// Chunk size of reading (bytes).
 const CHUNK: usize = 4 << 20;
 
-/// What a tensor takes in memory beside its elements and its name (bytes).
+/// Memory of a tensor without its elements and its name (bytes).
 pub(super) const TENSOR: u64 = 1024;
 
-/// More dimensions than any tensor has; NumPy's limit.
+/// The largest number of dimensions; NumPy's limit.
 const MAX_DIMENSIONS: usize = 64;
 
-/// How many elements a tensor of this shape has, if it can be one: no negative size, nothing that overflows.
+/// Returns the number of elements of a tensor of this shape, if the shape is valid: no negative size, no overflow.
 pub(super) fn element_count(shape: &[i64]) -> Option<u64> {
     // An empty dimension does not excuse an enormous one.
     let sizes = shape.iter().try_fold(1_i64, |count, &size| count.checked_mul(size.max(1)));
@@ -24,7 +24,7 @@ pub(super) fn element_count(shape: &[i64]) -> Option<u64> {
     possible.then(|| shape.iter().product::<i64>().unsigned_abs())
 }
 
-/// The next elements of `source`, as a tensor of `kind` and `shape`.
+/// Reads the next elements of `source` as a tensor of `kind` and `shape`.
 pub(super) fn read_tensor(
     source: &mut dyn Read,
     kind: Kind,
@@ -32,19 +32,19 @@ pub(super) fn read_tensor(
     budget: &mut Budget,
 ) -> Result<Tensor, WeightsError> {
     let count = element_count(shape)
-        .ok_or_else(|| WeightsError::Damaged(format!("a tensor of the shape {shape:?} is none that can be")))?;
+        .ok_or_else(|| WeightsError::Damaged(format!("the tensor shape {shape:?} is not possible")))?;
     let length = count * kind.elt_size_in_bytes() as u64;
     budget.take(length.saturating_add(TENSOR))?;
     let bytes = read_bytes(source, length as usize)?;
     let elements = match kind {
-        // A byte that is neither 0 nor 1 is no valid boolean in memory.
+        // A byte other than 0 and 1 is not a valid boolean in memory.
         Kind::Bool => bytes.f_ne(0)?,
         _ => bytes.f_view_dtype(kind)?,
     };
     Ok(elements.f_view(shape)?)
 }
 
-/// The next `length` bytes, piece by piece, so that no second copy of all is ever in memory.
+/// Reads the next `length` bytes in chunks, so that memory never holds a second copy of all.
 fn read_bytes(source: &mut dyn Read, length: usize) -> Result<Tensor, WeightsError> {
     let bytes = Tensor::f_empty([length as i64], (Kind::Uint8, Device::Cpu))?;
     let mut chunk = vec![0; CHUNK.min(length)];
@@ -57,24 +57,24 @@ fn read_bytes(source: &mut dyn Read, length: usize) -> Result<Tensor, WeightsErr
     Ok(bytes)
 }
 
-/// Writes the elements of `tensor`, from any device and of any memory layout.
+/// Writes the elements of `tensor`, from any device and memory layout.
 pub(super) fn write_tensor(tensor: &Tensor, file: &mut dyn Write) -> io::Result<()> {
     let mut bytes = vec![0; byte_count(tensor)];
     tensor.f_copy_data_u8(&mut bytes, tensor.numel()).map_err(io::Error::other)?;
     file.write_all(&bytes)
 }
 
-/// What the elements of `tensor` take in a file.
+/// Returns the size of `tensor` in a file (bytes).
 pub(super) fn byte_count(tensor: &Tensor) -> usize {
     tensor.numel() * tensor.kind().elt_size_in_bytes()
 }
 
-/// The kind of a dense tensor of numbers; formats hold no others.
+/// Returns the dtype of a dense tensor of numbers; other tensors cannot be stored.
 pub(super) fn dense_kind(tensor: &Tensor) -> Option<Kind> {
     tensor.f_kind().ok().filter(|_| !tensor.is_sparse() && !tensor.is_mkldnn())
 }
 
-/// What a failed reading means: that the operating system refused, or that the file is not what it says.
+/// Converts a read error: either the operating system's, or the file is damaged.
 pub(super) fn damage(error: io::Error) -> WeightsError {
     match error.kind() {
         _ if error.raw_os_error().is_some() => WeightsError::Io(error),

@@ -1,4 +1,4 @@
-//! What can be wrong with a weights file, or with its fit to a network.
+//! Errors of weights files and of matching them to a network.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -9,133 +9,151 @@ use super::Format;
 use super::safetensors::MAX_HEADER;
 use crate::network::shape::show;
 
-/// A weights file that cannot be used, or tensors that do not fit a network.
+/// The error of a weights file that cannot be used, or of tensors that do not match a network.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeightsError {
-    /// Something is wrong with this file.
+    /// An error of a given file.
     #[error("{}: {cause}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         cause: Box<WeightsError>,
     },
-    /// The path of a folder.
+    /// The path is a folder.
     #[error("this is a folder: name the weights file in it")]
     Folder,
-    /// The path of a pipe, a terminal or another device.
+    /// The path is a pipe, a terminal or another device.
     #[error("this is not a file but a device: copy its content to a file first")]
     NotAFile,
-    /// Nothing in it.
+    /// The file is empty.
     #[error("the file is empty: write or download it again")]
     Empty,
-    /// Less in it than its header says.
+    /// The file is shorter than its header says.
     #[error("the file is cut off: expected {expected} bytes, found {found}; write or download it again")]
     Truncated {
-        /// Its size by its header (at least).
+        /// The size according to its header (at least).
         expected: u64,
-        /// Its size.
+        /// The actual size.
         found: u64,
     },
-    /// More in it than its header says.
+    /// The file is longer than its header says.
     #[error("the file is damaged: expected {expected} bytes, found {found}; write or download it again")]
     Overlong {
-        /// Its size by its header.
+        /// The size according to its header.
         expected: u64,
-        /// Its size.
+        /// The actual size.
         found: u64,
     },
-    /// Another format.
+    /// The file has another format.
     #[error("expected weights (safetensors, PyTorch, TorchScript or .npz), found {found}{}", .found.hint())]
     NotWeights {
-        /// What it looks like.
+        /// The detected format.
         found: Format,
     },
-    /// A header that is larger than any network needs.
+    /// The header is larger than any network needs.
     #[error(
-        "the header is said to take {size} bytes, more than the {MAX_HEADER} that are read: the file is damaged, or holds no network of ours"
+        "the header claims {size} bytes, expected at most {MAX_HEADER}: the file is damaged, or not a network file of tch-spiking"
     )]
     HeaderTooLarge {
-        /// Its size (bytes) by the file.
+        /// The size (bytes) according to the file.
         size: u64,
     },
-    /// A header that makes no sense.
+    /// The header is not valid.
     #[error("the header is damaged ({0}); write or download the file again")]
     Header(String),
-    /// Something in it contradicts something else.
+    /// The content of the file is inconsistent.
     #[error("the file is damaged ({0}); write or download it again")]
     Damaged(String),
-    /// More memory than a file of its size is worth.
+    /// Reading takes more memory than is plausible for the size of the file.
     #[error(
-        "reading the file takes more than {allowed} bytes of memory, twice its size and 40 MiB: it is damaged, or compressed so well that it must be stored without (numpy.savez)"
+        "reading the file takes more than {allowed} bytes of memory, twice its size and 40 MiB: it is damaged, or strongly compressed; save it uncompressed (numpy.savez)"
     )]
     Memory {
-        /// What may be taken (bytes).
+        /// The limit (bytes).
         allowed: u64,
     },
-    /// A Python object that is no dictionary, list or tensor.
-    #[error("expected tensors by name{}, found {class}, which is not looked into{}", at(name), what_instead(class))]
+    /// The file contains a Python object that is not a dictionary, list or tensor.
+    #[error("expected tensors by name{}, found {class}, which is not read{}", at(name), what_instead(class))]
     NotTensors {
-        /// Where in the file, as the name of a tensor would be; empty for all of it.
+        /// Its position, in the form of a tensor name; empty for the whole file.
         name: String,
-        /// Its class, or the function that makes it.
+        /// Its class, or the function that creates it.
         class: String,
     },
-    /// Two tensors, or two files in an archive, of the same name.
-    #[error("{name} is there twice: which one is meant?")]
+    /// Two tensors, or two files in an archive, have the same name.
+    #[error("{name} occurs twice: expected unique names; rename or remove one")]
     Duplicate {
         /// The name.
         name: String,
     },
-    /// A tensor that has more elements than there are in the file.
+    /// A tensor has more elements than the file stores.
     #[error("tensor {tensor} repeats its elements (`expand`); save a copy of it (`.contiguous()`)")]
     Expanded {
-        /// Its name.
+        /// The tensor's name.
         tensor: String,
     },
-    /// The name of a file that is to be written says nothing known.
+    /// The extension of the output file is not a known format.
     #[error("expected a name that ends with .safetensors or .npz; rename it, or choose a format")]
     UnknownExtension,
-    /// A file that would be written over what it is made of.
-    #[error("this is the file that is read: give the result another name")]
+    /// The output would overwrite the input.
+    #[error("the output is the input file: choose another output name")]
     SameFile,
-    /// A tensor of a type that libtorch or this library cannot compute with.
+    /// A tensor's dtype is not supported by libtorch or this library.
     #[error(
         "tensor {tensor} is of type {dtype}: expected F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL; convert it"
     )]
     Dtype {
-        /// Its name.
+        /// The tensor's name.
         tensor: String,
-        /// Its type.
+        /// The dtype.
         dtype: String,
     },
-    /// A tensor that cannot be written.
+    /// A tensor cannot be written.
     #[error("cannot save tensor {tensor}: {cause}")]
     Unwritable {
-        /// Its name.
+        /// The tensor's name.
         tensor: String,
-        /// Why not.
+        /// The reason.
         cause: String,
     },
-    /// Tensors that are not those of the network: all that is wrong with them.
+    /// Tensors do not match the network; all mismatches are listed.
     #[error("the weights do not fit the network; nothing was loaded{}", list(.0))]
     Misfits(Vec<Misfit>),
-    /// Tensors of equal shapes, whose order and names do not tell which is which.
-    #[error("{} are of equal shapes, and neither names nor order tell which is which: {}. Say it in a file for --map:\n[map]{}",
+    /// Tensors of equal shape cannot be assigned by name or order.
+    #[error("{} are of equal shapes, and neither names nor order identify them: {}. Assign them in a file for --map:\n[map]{}",
         .candidates.join(", "), .parameters.join(", "), map_lines(.parameters, .candidates))]
     Ambiguous {
         /// The parameters.
         parameters: Vec<String>,
-        /// The tensors that fit each of them.
+        /// The tensors that could be any of them.
         candidates: Vec<String>,
     },
-    /// A map that makes no sense, or does not fit the network or the file.
+    /// A map is not valid, or does not match the network or the file.
     #[error("map: {0}")]
     Map(String),
-    /// A network with a layer that NengoDL's files have no place for.
+    /// The network has a layer that NengoDL's format does not support.
     #[error("layer {layer}: NengoDL's files hold convolutions, linear layers and neurons only; use another format")]
     NotInNengoDl {
+        /// The layer.
+        layer: String,
+    },
+    /// A network whose layers are not in a row, which NengoDL's arrays without names cannot tell apart.
+    #[error(
+        "layer {layer} takes more, or other, than the output of the layer before it: NengoDL's files have an order for layers \
+         in a row only; use another format"
+    )]
+    NotARow {
+        /// The layer.
+        layer: String,
+    },
+    /// A linear layer, or neurons, behind features that another program keeps in an order that is not known.
+    #[error(
+        "layer {layer}: its features come from several layers, which are not one flattened image, so that their order with \
+         channels last is not known; bring the tensor into the order of this library, and leave channels_last out"
+    )]
+    MixedFeatures {
         /// The layer.
         layer: String,
     },
@@ -143,40 +161,40 @@ pub enum WeightsError {
     #[error("the file does not say what network its {} tensors belong to{}: give the network's configuration with it (--config experiment.toml){}",
         .tensors.len(), .reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default(), list(.tensors))]
     NoSpecification {
-        /// What the file says about that, if anything.
+        /// The reason given in the file, if any.
         reason: Option<String>,
-        /// Names, shapes and kinds of what it holds.
+        /// Names, shapes and dtypes of the tensors.
         tensors: Vec<String>,
     },
-    /// A file of a later version of this library.
-    #[error("the file is of format version {found}, and this program knows {known}: use a newer tch-spiking")]
+    /// The file was written by a later version of this library.
+    #[error("the file has format version {found}, expected {known} or lower: use a newer tch-spiking")]
     Version {
-        /// As the file has it.
+        /// The version of the file.
         found: String,
-        /// The newest that is known.
+        /// The newest supported version.
         known: u32,
     },
-    /// A part of the metadata that is missing or makes no sense.
+    /// A metadata entry is missing or not valid.
     #[error("metadata `{key}`: {cause}")]
     Metadata {
-        /// Which.
+        /// The entry's key.
         key: String,
         /// What is wrong with it.
         cause: String,
     },
-    /// The operating system refused.
+    /// An error of the operating system.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// libtorch refused.
+    /// An error of libtorch.
     #[error(transparent)]
     Torch(#[from] tch::TchError),
 }
 
-/// One way in which tensors do not fit a network.
+/// A mismatch between tensors and a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Misfit {
-    /// A parameter without a tensor.
+    /// A parameter has no tensor.
     #[error("{name}: missing, expected {}", show(expected))]
     Missing {
         /// The parameter.
@@ -184,7 +202,7 @@ pub enum Misfit {
         /// Its shape.
         expected: Vec<i64>,
     },
-    /// A tensor without a parameter.
+    /// A tensor has no parameter.
     #[error("{name}: unexpected, of {}", show(found))]
     Unexpected {
         /// The tensor.
@@ -192,30 +210,30 @@ pub enum Misfit {
         /// Its shape.
         found: Vec<i64>,
     },
-    /// A tensor of another shape than the parameter.
+    /// A tensor has another shape than the parameter.
     #[error("{name}: expected {}, found {}", show(expected), show(found))]
     Shape {
-        /// Of both.
+        /// The name of both.
         name: String,
         /// The parameter's shape.
         expected: Vec<i64>,
         /// The tensor's shape.
         found: Vec<i64>,
     },
-    /// A tensor of a type that is not floating-point.
+    /// A tensor is not floating-point.
     #[error("{name}: expected floating-point numbers, found {found:?}")]
     Kind {
         /// The tensor.
         name: String,
-        /// What it is of.
+        /// Its dtype.
         found: Kind,
     },
 }
 
-/// How many lines of a list a message shows.
+/// The largest number of list lines in a message.
 const SHOWN: usize = 40;
 
-/// What a map looks like, with the tensors in the order in which they came.
+/// Prints an example map, with the tensors in file order.
 fn map_lines(parameters: &[String], candidates: &[String]) -> String {
     parameters.iter().zip(candidates).map(|(parameter, tensor)| format!("\n\"{parameter}\" = \"{tensor}\"")).collect()
 }
@@ -225,7 +243,7 @@ fn at(name: &str) -> String {
 }
 
 fn what_instead(class: &str) -> &'static str {
-    // Functions of PyTorch's own make tensors of other layouts; the rest are modules of a user.
+    // PyTorch's own functions create tensors of other layouts; all others are a user's modules.
     if class.starts_with("torch._") || class.starts_with("torch.sparse") || class.starts_with("torch storage") {
         "; convert it to a dense tensor of numbers"
     } else {

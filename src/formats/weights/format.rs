@@ -1,48 +1,48 @@
-//! What a file is, told by its content.
+//! Detects the format of a file from its content.
 
 use std::fmt;
 
 use super::safetensors::{HEADER_START, MAX_HEADER};
 
-/// How much of a file's beginning is looked at (bytes).
+/// Number of bytes at the beginning of a file that are examined.
 pub(super) const HEAD_LENGTH: u64 = 512;
 
-/// A kind of file that people keep weights in, or take for one.
+/// A file format that contains weights, or is mistaken for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
-    /// The format of this library's weights files.
+    /// Safetensors, the format of this library's weights files.
     Safetensors,
-    /// What `torch.save` writes: a zip archive around a pickle.
+    /// Written by `torch.save`: a zip archive with a pickle.
     PyTorch,
-    /// A program with its weights, as `torch.jit.save` writes it: a zip archive too.
+    /// A program with its weights, written by `torch.jit.save`: also a zip archive.
     TorchScript,
-    /// What `torch.save` wrote before version 1.6, or any other Python pickle.
+    /// Written by `torch.save` before version 1.6, or any other Python pickle.
     Pickle,
     /// NumPy arrays in a zip archive.
     Npz,
     /// One NumPy array.
     Npy,
-    /// Keras, among others.
+    /// HDF5, used by Keras and others.
     Hdf5,
     /// Another zip archive.
     Zip,
     /// A compressed file.
     Gzip,
-    /// A download that ended at a web page.
+    /// A web page, usually from a failed download.
     Html,
-    /// Git's stand-in for a large file that was not fetched.
+    /// A Git LFS pointer to a large file that was not fetched.
     GitLfsPointer,
-    /// Text.
+    /// Plain text.
     Text,
-    /// Nothing known.
+    /// An unknown format.
     Unknown,
 }
 
 impl Format {
-    /// The format of a file that begins with `head` (all of the file, if it is short).
+    /// Detects the format of a file that begins with `head` (the whole file, if it is short).
     ///
-    /// What a zip archive holds is told by its first entry here, which may not say it all.
+    /// A zip archive is classified by its first entry here, which may not be sufficient.
     pub fn of(head: &[u8]) -> Self {
         let header_length = head.first_chunk().map(|length| u64::from_le_bytes(*length));
         let header_opens = head.get(HEADER_START) == Some(&b'{');
@@ -57,12 +57,12 @@ impl Format {
             [0x80, 2..=5, ..] if head.len() > HEADER_START => Some(Self::Pickle),
             _ => None,
         };
-        // A header that is too large, or a file too short for one: a safetensors file, if a damaged one.
+        // The header is too large, or the file too short for one: classified as a (damaged) safetensors file.
         let damaged = header_opens || head.len() <= HEADER_START;
         signature.or_else(|| text(head)).unwrap_or(if damaged { Self::Safetensors } else { Self::Unknown })
     }
 
-    /// A short name: `safetensors`, `pytorch`, `torchscript`, `npz` ..
+    /// Returns a short name: `safetensors`, `pytorch`, `torchscript`, `npz` ..
     pub fn name(self) -> &'static str {
         match self {
             Self::Safetensors => "safetensors",
@@ -81,7 +81,7 @@ impl Format {
         }
     }
 
-    /// What to do with a file of this format.
+    /// Returns advice for a file of this format.
     pub(super) fn hint(self) -> &'static str {
         match self {
             Self::Pickle => ", which torch.save did not write; save tensors with torch.save or safetensors",
@@ -115,7 +115,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// A zip archive by the name of its first entry.
+/// Classifies a zip archive by the name of its first entry.
 fn zip(head: &[u8]) -> Format {
     let length = head.get(26..28).map_or(0, |length| usize::from(length[0]) | usize::from(length[1]) << 8);
     let name = head.get(30..30 + length).unwrap_or_default();
@@ -132,7 +132,7 @@ fn zip(head: &[u8]) -> Format {
 }
 
 fn text(head: &[u8]) -> Option<Format> {
-    // A character may be cut in two at the end of what was read.
+    // A character may be cut at the end of what was read.
     let readable = match std::str::from_utf8(head) {
         Ok(text) => text,
         Err(error) if error.error_len().is_none() => std::str::from_utf8(&head[..error.valid_up_to()]).ok()?,

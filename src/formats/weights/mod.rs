@@ -1,28 +1,28 @@
-//! Weights files: tensors by name, and networks that describe themselves.
+//! Weights files of several formats, and network files that include the specification.
 //!
-//! What a file is is told by its content. Nothing in it is executed.
+//! Formats are detected from the content. No code in a file is executed.
 //!
-//! | format | read | written | elements | what else |
+//! | format | read | written | elements | notes |
 //! |---|---|---|---|---|
 //! | safetensors | [`read`] | [`write`](write()) | F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL | metadata |
-//! | PyTorch `.pt`, `.pth` (`torch.save`, also before version 1.6) | [`read`] | | the same | nested checkpoints: `model.conv.weight`; numbers and texts become metadata |
+//! | PyTorch `.pt`, `.pth` (`torch.save`, also before version 1.6) | [`read`] | | the same | nested checkpoints: `model.conv.weight`; numbers and strings become metadata |
 //! | TorchScript (`torch.jit.save`), tch's own `.ot` | [`read`] | | the same | parameters and buffers |
 //! | NumPy `.npz`, compressed or not | [`read`] | [`write_npz`] | the same without BF16 | C and Fortran order |
 //!
 //! | file | holds |
 //! |---|---|
-//! | `format.rs` | what a file is, told by its content |
-//! | `safetensors.rs`, `pytorch.rs`, `npz.rs` | a format each |
-//! | `pickle/`, `npy.rs`, `archive.rs`, `elements.rs` | what formats are made of |
-//! | `convert.rs` | one format into another |
-//! | `budget.rs` | how much memory reading may take |
-//! | `assign.rs` | tensors into a network: everything checked, then copied |
-//! | `matching/`, `tensor_map.rs` | which tensor is which parameter, where the names are another program's |
-//! | `nengodl.rs`, `channels_last.rs` | arrays without names and with channels last |
-//! | `network_file.rs`, `provenance.rs` | a network with its specification and where it comes from, in one file |
-//! | `plan.rs` | what parameters a specification asks for |
+//! | `format.rs` | format detection |
+//! | `safetensors.rs`, `pytorch.rs`, `npz.rs` | one format each |
+//! | `pickle/`, `npy.rs`, `archive.rs`, `elements.rs` | components of the formats |
+//! | `convert.rs` | conversion between formats |
+//! | `budget.rs` | the memory limit of reading |
+//! | `assign.rs` | copying checked tensors into a network |
+//! | `matching/`, `tensor_map.rs` | matching tensors and parameters with different names |
+//! | `nengodl.rs`, `channels_last.rs` | unnamed arrays, and arrays with channels last |
+//! | `network_file.rs`, `provenance.rs` | a network with its specification and provenance in one file |
+//! | `plan.rs` | the parameters that a specification declares |
 //!
-//! Another format is a reader of its own, called from [`read_from`]; all else sees only a [`TensorFile`].
+//! To add a format, write a reader and call it from [`read_from`]; all other code uses [`TensorFile`] only.
 
 mod archive;
 mod assign;
@@ -68,29 +68,28 @@ pub use network_file::{
 pub use provenance::Provenance;
 pub use tensor_map::{Source, TensorMap};
 
-/// What tensors are called that are no parameters but the state of an optimiser: checkpoints hold them.
+/// Name prefix of tensors in checkpoints that are optimiser state rather than parameters.
 pub const OPTIMIZER_PREFIX: &str = "optimizer.";
 
-/// A weights file in memory.
+/// The content of a weights file.
 #[derive(Debug)]
 pub struct TensorFile {
-    /// The tensors by name, on the CPU, of the kinds that the file has them in.
+    /// Tensors by name, on the CPU, in the file's dtypes.
     pub tensors: BTreeMap<String, Tensor>,
-    /// Their names in the order of the file, which for a PyTorch or NumPy file is that of the layers.
+    /// Names in file order, which for a PyTorch or NumPy file is the order of the layers.
     pub order: Vec<String>,
-    /// What the file says beside them.
+    /// Metadata of the file.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// Reads the weights file `path`. What it is is told by its content, not by its name.
+/// Reads the weights file `path`. Its format is detected from the content, not from the name.
 ///
-/// The file need not be trusted: nothing in it is executed, nothing is believed before it is checked against the file's size,
-/// and no more memory is taken than twice that size and 64 MiB. Tensors that are parts of one storage in a PyTorch file
-/// share it here too.
+/// The file may be untrusted: nothing in it is executed, all sizes are checked against the file's size, and memory is
+/// limited to twice that size and 64 MiB. Tensors that share a storage in a PyTorch file share it here too.
 ///
 /// # Errors
-/// If there is no such file or it is not one of a known format (saying what it looks like), cut off, or damaged; if it
-/// holds Python objects other than tensors, or numbers that libtorch has no kind for.
+/// Returns an error if the file does not exist, has an unknown format (naming what it looks like), is cut off or
+/// damaged, or contains Python objects other than tensors, or dtypes that libtorch does not support.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -107,18 +106,18 @@ pub fn read(path: &Path) -> Result<TensorFile> {
     open(path).and_then(read_open).map_err(|error| in_file("read", path, error))
 }
 
-/// Reads a weights file from anything that can be read and sought, such as a [`Cursor`](std::io::Cursor).
+/// Reads a weights file from any seekable reader, such as a [`Cursor`](std::io::Cursor).
 ///
 /// # Errors
-/// As for [`read`].
+/// Returns an error as for [`read`].
 pub fn read_from(source: impl Read + Seek) -> Result<TensorFile> {
     Ok(read_open(source)?)
 }
 
-/// The format of the file `path`, told by its content.
+/// Detects the format of the file `path` from its content.
 ///
 /// # Errors
-/// If there is no such file, or it is an archive whose directory is damaged.
+/// Returns an error if the file does not exist, or it is an archive whose directory is damaged.
 pub fn format_of(path: &Path) -> Result<Format> {
     let format = |mut file| {
         let (format, length) = sniff(&mut file)?;
@@ -133,7 +132,7 @@ pub fn format_of(path: &Path) -> Result<Format> {
 }
 
 fn open(path: &Path) -> Result<File, WeightsError> {
-    // Asked before opening, which waits forever on a pipe that nobody writes to.
+    // Checked before opening, which blocks on a pipe without a writer.
     let about = std::fs::metadata(path)?;
     match about.is_file() {
         true => Ok(File::open(path)?),
@@ -141,7 +140,7 @@ fn open(path: &Path) -> Result<File, WeightsError> {
     }
 }
 
-/// The format by the beginning, and the length in bytes; `source` is left at its start.
+/// Detects the format and returns it with the length in bytes; `source` is left at its start.
 fn sniff(source: &mut (impl Read + Seek)) -> Result<(Format, u64), WeightsError> {
     let length = source.seek(SeekFrom::End(0))?;
     source.rewind()?;
@@ -172,24 +171,25 @@ fn read_open(mut source: impl Read + Seek) -> Result<TensorFile, WeightsError> {
     }
 }
 
-/// Writes `tensors`, from any device and of any memory layout, and `metadata` to a safetensors file: wholly or not at all.
+/// Writes `tensors`, from any device and memory layout, and `metadata` to a safetensors file, atomically.
 ///
-/// Each tensor is written bit for bit in the order of its shape. The same input gives the same bytes.
+/// Each tensor is written bit for bit in row-major order. The same input gives the same bytes.
 ///
 /// # Errors
-/// If two tensors share a name, one is of a kind that the format lacks, or the file cannot be written.
+/// Returns an error if two tensors share a name, a dtype is not supported by the format, or the file cannot be written.
 pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: &BTreeMap<String, String>) -> Result<()> {
     let layout = safetensors::Layout::new(tensors, metadata).map_err(|error| in_file("write", path, error))?;
     crate::write_atomically(path, |file| layout.write(file))
 }
 
-/// Writes `tensors`, from any device and of any memory layout, as the arrays of a NumPy `.npz` file, in the order in which
-/// they are given: wholly or not at all. The same input gives the same bytes.
+/// Writes `tensors`, from any device and memory layout, as the arrays of a NumPy `.npz` file, in the given order,
+/// atomically. The same input gives the same bytes.
 ///
 /// The format has no metadata.
 ///
 /// # Errors
-/// If two tensors share a name, one is of a kind that NumPy lacks (`BFloat16`), or the file cannot be written.
+/// Returns an error if two tensors share a name, a dtype is not supported by NumPy (`BFloat16`), or the file cannot be
+/// written.
 ///
 /// ```
 /// use tch::Tensor;
@@ -206,7 +206,7 @@ pub fn write_npz(path: &Path, tensors: &[(String, Tensor)], compress: bool) -> R
     crate::write_atomically(path, |file| layout.write(file))
 }
 
-/// `error` as one of the file `path`.
+/// Converts `error` to an error of the file `path`.
 fn in_file(action: &'static str, path: &Path, error: WeightsError) -> Error {
     match error {
         WeightsError::Io(source) => Error::io(action, path, source),

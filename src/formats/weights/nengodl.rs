@@ -1,29 +1,29 @@
-//! What NengoDL's `save_params` writes: arrays without names, `arr_0`, `arr_1` ..
+//! NengoDL's `save_params` format: unnamed arrays `arr_0`, `arr_1` ..
 //!
-//! First one vector of the biases of all neurons, layer after layer, then for each layer its kernel and its bias; channels
-//! come last everywhere. Some versions add arrays of one element, which are ignored.
+//! The first array is a vector of the biases of all neurons, in layer order; then each layer has its kernel and its
+//! bias. Channels are last everywhere. Some versions add one-element arrays, which are ignored.
 
 use tch::Tensor;
 
 use super::channels_last::ChannelsLast;
 use super::{Misfit, TensorFile, WeightsError};
 use crate::error::Result;
-use crate::network::{LayerKind, SpikingSequential};
+use crate::network::{LayerKind, Origin, SpikingSequential};
 
-/// Where in a network a parameter is.
+/// The position of a parameter in a network.
 struct Place {
-    /// `conv1.weight`
+    /// Full name, such as `conv1.weight`.
     name: String,
     layout: ChannelsLast,
     parameter: Tensor,
 }
 
-/// Whether `file` holds arrays without names.
+/// Returns whether `file` contains unnamed arrays.
 pub(super) fn is_positional(file: &TensorFile) -> bool {
     !file.order.is_empty() && (0..file.order.len()).all(|index| file.tensors.contains_key(&format!("arr_{index}")))
 }
 
-/// Parameter, array and tensor, for every parameter of `network`.
+/// Returns parameter, array and tensor for every parameter of `network`.
 pub(super) fn read(
     network: &SpikingSequential,
     file: &TensorFile,
@@ -55,10 +55,10 @@ pub(super) fn read(
     Ok(found)
 }
 
-/// The parameters of `network` as NengoDL's `load_params` takes them, in order: `arr_0`, `arr_1` ..
+/// Returns the parameters of `network` as NengoDL's `load_params` expects them, in order: `arr_0`, `arr_1` ..
 ///
 /// # Errors
-/// If the network has parameters that such a file has no place for.
+/// If the network has parameters that such a file has no place for, or if its layers are not in a row.
 pub fn nengodl_arrays(network: &SpikingSequential) -> Result<Vec<(String, Tensor)>> {
     let (neurons, layers) = places(network)?;
     let flat = |place: &Place| place.layout.write(&place.parameter)?.f_reshape([-1]);
@@ -73,10 +73,14 @@ pub fn nengodl_arrays(network: &SpikingSequential) -> Result<Vec<(String, Tensor
     arrays.into_iter().enumerate().map(named).collect()
 }
 
-/// The biases of neurons, and all else, in the order of the layers.
+/// Returns the biases of neurons, and all other parameters, in layer order.
 fn places(network: &SpikingSequential) -> Result<(Vec<Place>, Vec<Place>), WeightsError> {
     let (mut neurons, mut others) = (Vec::new(), Vec::new());
     for (index, layer) in network.layers().iter().enumerate() {
+        let before = index.checked_sub(1).map_or(Origin::Input, Origin::Node);
+        if !matches!(layer.inputs(), [edge] if edge.from == before && !edge.delayed) {
+            return Err(WeightsError::NotARow { layer: layer.name().to_string() });
+        }
         for (leaf, parameter) in layer.named_parameters() {
             let places = match layer.kind() {
                 LayerKind::Neuron(_) => &mut neurons,
@@ -85,7 +89,7 @@ fn places(network: &SpikingSequential) -> Result<(Vec<Place>, Vec<Place>), Weigh
             };
             places.push(Place {
                 name: format!("{}.{leaf}", layer.name()),
-                layout: ChannelsLast::of(network, index, leaf, &parameter.size()),
+                layout: ChannelsLast::of(network, index, leaf, &parameter.size())?,
                 parameter: parameter.shallow_clone(),
             });
         }
@@ -93,7 +97,7 @@ fn places(network: &SpikingSequential) -> Result<(Vec<Place>, Vec<Place>), Weigh
     Ok((neurons, others))
 }
 
-/// The arrays of the wanted shapes, one after the other; between them there may be some of one element.
+/// Selects the arrays with the wanted shapes, in order; one-element arrays between them are skipped.
 fn in_order<'a>(
     file: &'a TensorFile,
     wanted: &[(String, Vec<i64>)],

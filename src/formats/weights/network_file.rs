@@ -1,4 +1,4 @@
-//! A network with its specification and where it comes from, in one file.
+//! A network with its specification and provenance in one file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,34 +16,35 @@ use crate::error::{Error, Result};
 use crate::network::shape::show;
 use crate::network::{NetworkSpec, SpikingSequential};
 
-/// A network from a file.
+/// A network loaded from a file.
 #[derive(Debug)]
 pub struct LoadedNetwork {
-    /// The network, of the kind of its weights in the file (`Double` if they are, else `Float`).
+    /// The network, in the dtype of its weights in the file (`Double` if they are, otherwise `Float`).
     pub network: SpikingSequential,
-    /// The store of its parameters.
+    /// The variable store of its parameters.
     pub vs: VarStore,
-    /// What the file says about itself.
+    /// Provenance of the network, from the metadata of the file.
     pub provenance: Provenance,
-    /// The tensors of a checkpoint that are no parameters: those called `optimizer.*`.
+    /// Checkpoint tensors that are not parameters: those named `optimizer.*`.
     pub extra: BTreeMap<String, Tensor>,
-    /// Which tensor of the file became which parameter.
+    /// Which tensor of the file was assigned to which parameter.
     pub matching: Matching,
 }
 
-/// Saves `network` to the safetensors file `path`: its parameters, its specification (if it can be put into words: a
-/// network with layers that are code cannot), its seed and its `provenance`.
+/// Saves `network` to the safetensors file `path`: its parameters, its specification (if it can be written: not for
+/// networks with layers that are Rust code), its seed and its `provenance`.
 ///
 /// # Errors
-/// If a fact has a key of the format's own, or the file cannot be written.
+/// Returns an error if a fact uses a reserved key, or the file cannot be written.
 pub fn save_network(path: &Path, network: &SpikingSequential, provenance: &Provenance) -> Result<()> {
     save_network_with(path, network, provenance, &[])
 }
 
-/// The same with further tensors, called `optimizer.*`: a checkpoint.
+/// Saves a checkpoint: the network with further tensors, named `optimizer.*`.
 ///
 /// # Errors
-/// As for [`save_network`], and if an extra tensor is called otherwise, since the file could not be loaded.
+/// Returns an error as for [`save_network`], and if an extra tensor has another name, since the file could not be
+/// loaded.
 pub fn save_network_with(
     path: &Path,
     network: &SpikingSequential,
@@ -63,16 +64,16 @@ pub fn save_network_with(
 /// Builds the network that the file `path` describes, with its weights, on `device`.
 ///
 /// # Errors
-/// If the file cannot be read, says nothing about its network (then use [`load_network_as`]), is of a later version, or
-/// its weights do not fit its own description.
+/// Returns an error if the file cannot be read, does not describe its network (then use [`load_network_as`]), has a
+/// later version, or its weights do not match its specification.
 pub fn load_network(path: &Path, device: Device) -> Result<LoadedNetwork> {
     network_from(path, read(path)?, device)
 }
 
-/// [`load_network`] with the file `path` already [`read`].
+/// Builds the network from the file `path`, which was already [`read`].
 ///
 /// # Errors
-/// As for [`load_network`].
+/// Returns an error as for [`load_network`].
 pub fn network_from(path: &Path, file: TensorFile, device: Device) -> Result<LoadedNetwork> {
     let fail = |error| in_file("read", path, error);
     let Some(spec) = provenance::specification(&file.metadata).map_err(fail)? else {
@@ -83,28 +84,29 @@ pub fn network_from(path: &Path, file: TensorFile, device: Device) -> Result<Loa
             tensors: file.tensors.iter().map(describe).collect(),
         }));
     };
-    // Before anything is built: a file may claim a network far larger than itself.
+    // Checked before anything is built: a file may claim a network far larger than itself.
     let expected = parameter_shapes(&spec).map_err(fail)?;
     check(expected.iter().map(|(name, shape)| (name.as_str(), shape.clone())), &file.tensors).map_err(fail)?;
     let seed = Provenance::from_metadata(&file.metadata).map_err(fail)?.seed;
     network_from_as(path, file, &spec, seed, device, None)
 }
 
-/// Builds the network `spec` from `seed` on `device`, with the weights of the file `path`, whatever that says about itself.
+/// Builds the network `spec` from `seed` on `device` with the weights of the file `path`, ignoring the file's own
+/// specification.
 ///
-/// The file may be another program's: where its names are not those of the parameters, tensors are matched by order and
-/// shape (see [`Matching`]), and biases of neurons that it knows nothing of are left as the specification has them.
+/// The file may be another program's: if its names are not those of the parameters, tensors are matched by order and
+/// shape (see [`Matching`]), and biases of neurons that it does not contain keep the specification's values.
 ///
 /// # Errors
-/// If the file cannot be read, its weights do not fit, or could be matched in several ways.
+/// Returns an error if the file cannot be read, its weights do not match, or the match is ambiguous.
 pub fn load_network_as(path: &Path, spec: &NetworkSpec, seed: u64, device: Device) -> Result<LoadedNetwork> {
     network_from_as(path, read(path)?, spec, seed, device, None)
 }
 
-/// The same with a map that says which tensor is which parameter.
+/// Builds a network like [`load_network_as`], with a map that assigns tensors to parameters.
 ///
 /// # Errors
-/// As for [`load_network_as`], and if the map names what is not there.
+/// Returns an error as for [`load_network_as`], and if the map names something that does not exist.
 pub fn load_network_mapped(
     path: &Path,
     spec: &NetworkSpec,

@@ -1,4 +1,4 @@
-//! NumPy's `.npy` format: a magic number, a header that is a Python dictionary, the elements.
+//! NumPy's `.npy` format: a magic number, a header that is a Python dictionary, and the elements.
 //!
 //! Source: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
@@ -11,10 +11,10 @@ use super::elements::damage;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
-/// A multiple of this many bytes is what comes before the elements.
+/// Alignment of the elements in the file (bytes).
 const ALIGNMENT: usize = 64;
 
-/// The longest header that is read (bytes): NumPy's own limit.
+/// The longest accepted header (bytes): NumPy's own limit.
 const MAX_HEADER: usize = 10_000;
 
 const DTYPES: [(&str, Kind); 9] = [
@@ -29,11 +29,11 @@ const DTYPES: [(&str, Kind); 9] = [
     ("|b1", Kind::Bool),
 ];
 
-/// What comes before the elements of an array.
+/// The header of an array.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) kind: Kind,
-    /// Whether the first index is the one that changes fastest.
+    /// Whether the first index changes fastest.
     pub(super) fortran_order: bool,
     pub(super) shape: Vec<i64>,
 }
@@ -41,12 +41,12 @@ pub(super) struct Header {
 impl Header {
     /// Reads the header of the array `name`.
     pub(super) fn read(name: &str, source: &mut dyn Read) -> Result<Self, WeightsError> {
-        let fail = |cause: &str| WeightsError::Damaged(format!("{name} is no NumPy array: {cause}"));
+        let fail = |cause: &str| WeightsError::Damaged(format!("{name} is not a NumPy array: {cause}"));
         let mut start = [0; 8];
         source.read_exact(&mut start).map_err(damage)?;
         let [magic @ .., major, _] = start;
         if magic != *MAGIC {
-            return Err(fail("it does not begin like one"));
+            return Err(fail("the magic number is missing"));
         }
         let length = match major {
             1 => usize::from(u16::from_le_bytes(exact(source)?)),
@@ -54,11 +54,11 @@ impl Header {
             _ => return Err(fail(&format!("it is of format version {major}, expected 1 to 3"))),
         };
         if length > MAX_HEADER {
-            return Err(fail(&format!("its header is said to take {length} bytes, expected {MAX_HEADER} at most")));
+            return Err(fail(&format!("its header claims {length} bytes, expected at most {MAX_HEADER}")));
         }
         let mut text = vec![0; length];
         source.read_exact(&mut text).map_err(damage)?;
-        let text = std::str::from_utf8(&text).map_err(|_| fail("its header is no text"))?;
+        let text = std::str::from_utf8(&text).map_err(|_| fail("its header is not valid UTF-8"))?;
         let fields = Parser(text).fields().ok_or_else(|| fail(&format!("its header is {:?}", text.trim_end())))?;
         let kind = DTYPES.iter().find(|(dtype, _)| *dtype == fields.dtype).map(|(_, kind)| *kind);
         let kind =
@@ -66,7 +66,7 @@ impl Header {
         Ok(Self { kind, fortran_order: fields.fortran_order, shape: fields.shape })
     }
 
-    /// The bytes of the header of an array in C order; nothing for a kind that NumPy lacks.
+    /// Returns the header bytes of an array in C order; `None` for a dtype that NumPy lacks.
     pub(super) fn write(kind: Kind, shape: &[i64]) -> Option<Vec<u8>> {
         let (dtype, _) = DTYPES.iter().find(|(_, known)| *known == kind)?;
         let shape = match shape {
@@ -89,7 +89,7 @@ fn exact<const N: usize>(source: &mut dyn Read) -> Result<[u8; N], WeightsError>
     Ok(bytes)
 }
 
-/// A type that cannot be read, with what can be done about it.
+/// Describes a dtype that cannot be read, with advice.
 fn explain(dtype: &str) -> String {
     let reason = match dtype.as_bytes() {
         [b'>', ..] => " (big-endian: save array.astype(array.dtype.newbyteorder(\"<\")))",
@@ -100,18 +100,18 @@ fn explain(dtype: &str) -> String {
     format!("{dtype}{reason}")
 }
 
-/// The dictionary, as written.
+/// The fields of the header dictionary, unparsed.
 struct Fields {
     dtype: String,
     fortran_order: bool,
     shape: Vec<i64>,
 }
 
-/// What is left of the text of a header.
+/// A parser over the rest of the header.
 struct Parser<'a>(&'a str);
 
 impl<'a> Parser<'a> {
-    /// All of `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`, in any order.
+    /// Parses `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`, in any order.
     fn fields(mut self) -> Option<Fields> {
         let (mut dtype, mut fortran_order, mut shape) = (None, None, None);
         self.expect("{")?;
@@ -132,7 +132,7 @@ impl<'a> Parser<'a> {
         Some(Fields { dtype: dtype?, fortran_order: fortran_order?, shape: shape? })
     }
 
-    /// Goes past `token` and the white space around it, if it comes next.
+    /// Skips `token` and the white space around it, if it comes next.
     fn expect(&mut self, token: &str) -> Option<()> {
         self.0 = self.0.trim_start().strip_prefix(token)?.trim_start();
         Some(())
@@ -145,7 +145,7 @@ impl<'a> Parser<'a> {
         Some(text)
     }
 
-    /// A type's name; the fields of a structure, as they stand.
+    /// Parses a dtype's name, or the fields of a structured dtype verbatim.
     fn dtype(&mut self) -> Option<String> {
         if !self.0.starts_with('[') {
             return self.quoted().map(str::to_string);

@@ -17,7 +17,7 @@ use super::{TensorFile, WeightsError};
 
 const EXTENSION: &str = ".npy";
 
-/// All arrays of `archive`, in its order.
+/// Reads all arrays of `archive`, in its order.
 pub(super) fn read<R: Read + Seek>(archive: &Archive<R>, budget: &mut Budget) -> Result<TensorFile, WeightsError> {
     let mut tensors = BTreeMap::new();
     let mut order = Vec::new();
@@ -43,14 +43,14 @@ pub(super) fn read<R: Read + Seek>(archive: &Archive<R>, budget: &mut Budget) ->
     Ok(TensorFile { tensors, order, metadata: BTreeMap::new() })
 }
 
-/// An archive about to be written.
+/// An archive to be written.
 pub(super) struct Layout<'a> {
     arrays: Vec<(String, Vec<u8>, &'a Tensor)>,
     compress: bool,
 }
 
 impl<'a> Layout<'a> {
-    /// The arrays as they are given; nothing is written that cannot be read back under its name.
+    /// Prepares the arrays in the given order; rejects names that could not be read back.
     pub(super) fn new(tensors: &'a [(String, Tensor)], compress: bool) -> Result<Self, WeightsError> {
         let mut names = HashSet::new();
         let mut arrays = Vec::new();
@@ -73,7 +73,7 @@ impl<'a> Layout<'a> {
         Ok(Self { arrays, compress })
     }
 
-    /// Entries have no date, so that the same arrays give the same bytes.
+    /// Writes the archive. Entries have no date, so that the same arrays give the same bytes.
     pub(super) fn write(&self, file: &mut dyn Write) -> io::Result<()> {
         let mut archive = ZipArchiveWriter::new(file);
         let method = if self.compress { CompressionMethod::DEFLATE } else { CompressionMethod::STORE };

@@ -1,4 +1,4 @@
-//! Where a network comes from, as the metadata of its file has it.
+//! The provenance of a network, as stored in the metadata of its file.
 
 use std::collections::BTreeMap;
 
@@ -9,25 +9,25 @@ use crate::network::{NetworkSpec, SpikingSequential};
 const FORMAT: &str = "tch-spiking";
 /// The value of `format_version`.
 const VERSION: u32 = 1;
-/// What wrote the file, if the facts do not say.
+/// The default of the `created_by` fact.
 const CREATED_BY: &str = concat!("tch-spiking ", env!("CARGO_PKG_VERSION"));
 /// Keys that facts cannot have.
 const RESERVED: [&str; 7] = ["format", "format_version", "spec", "no_spec", "seed", "dt", "dataset"];
 
-/// What a weights file says about itself.
+/// The provenance of a network: seed, dataset and further facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Provenance {
-    /// The seed that the network was built with; gains and initial voltages, which are no parameters, follow from it. A
-    /// file always gets the network's own.
+    /// The seed that the network was built with. It determines gains and initial voltages, which are not parameters.
+    /// Saved files always contain the network's own seed.
     pub seed: u64,
-    /// What it was trained on: `mnist`.
+    /// The dataset that it was trained on: `mnist`.
     pub dataset: Option<String>,
-    /// Anything else, under any name: `epochs`, `rate_accuracy`, `created_by` (put in if missing) ..
+    /// Further facts by name: `epochs`, `rate_accuracy`, `created_by` (added if missing) ..
     pub facts: BTreeMap<String, String>,
 }
 
 impl Provenance {
-    /// The metadata of a file that holds `network`.
+    /// Returns the metadata of a file that contains `network`.
     pub(super) fn to_metadata(&self, network: &SpikingSequential) -> Result<BTreeMap<String, String>, WeightsError> {
         if let Some(key) = self.facts.keys().find(|key| RESERVED.contains(&key.as_str())) {
             let cause = "this key is the file format's own; give the fact another name".to_string();
@@ -43,7 +43,7 @@ impl Provenance {
         if let Some(dataset) = &self.dataset {
             put("dataset", dataset.clone());
         }
-        // A layer that is code has no words; the weights can be saved all the same.
+        // A layer that is Rust code cannot be specified; the weights can be saved all the same.
         match toml::to_string(network.spec()) {
             Ok(spec) => put("spec", spec),
             Err(error) => put("no_spec", error.to_string()),
@@ -51,7 +51,7 @@ impl Provenance {
         Ok(metadata)
     }
 
-    /// What `metadata` says; all of it are facts in a file that is not ours.
+    /// Parses `metadata`; for other programs' files, all of it becomes facts.
     pub(super) fn from_metadata(metadata: &BTreeMap<String, String>) -> Result<Self, WeightsError> {
         if !is_ours(metadata)? {
             return Ok(Self { facts: metadata.clone(), ..Self::default() });
@@ -65,7 +65,7 @@ impl Provenance {
     }
 }
 
-/// The specification in `metadata`, if there is one.
+/// Returns the specification in `metadata`, if there is one.
 pub(super) fn specification(metadata: &BTreeMap<String, String>) -> Result<Option<NetworkSpec>, WeightsError> {
     match metadata.get("spec") {
         Some(spec) if is_ours(metadata)? => {
@@ -77,12 +77,12 @@ pub(super) fn specification(metadata: &BTreeMap<String, String>) -> Result<Optio
     }
 }
 
-/// Why there is no specification, if the file says.
+/// Returns the reason why there is no specification, if the file gives one.
 pub(super) fn why_no_specification(metadata: &BTreeMap<String, String>) -> Option<String> {
     metadata.get("no_spec").cloned()
 }
 
-/// Whether this library wrote it; an error if a later version did.
+/// Returns whether this library wrote the file; an error if a later version did.
 fn is_ours(metadata: &BTreeMap<String, String>) -> Result<bool, WeightsError> {
     if metadata.get("format").is_none_or(|format| format != FORMAT) {
         return Ok(false);

@@ -1,7 +1,8 @@
-//! What PyTorch writes: `torch.save` (as a zip archive, or as files before version 1.6 were), and TorchScript.
+//! PyTorch's formats: `torch.save` (as a zip archive, or as before version 1.6), and TorchScript.
 //!
-//! All have a pickle that describes the tensors as parts of storages, and the storages' bytes beside it. Nothing in a file
-//! is executed: not the pickle ([`pickle`](super::pickle)), nor the code in a TorchScript archive, which is not even read.
+//! All contain a pickle that describes the tensors as views of storages, and the storages' bytes beside it. Nothing in
+//! a file is executed: not the pickle ([`pickle`](super::pickle)), nor the code in a TorchScript archive, which is not
+//! even read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, Read, Seek};
@@ -14,10 +15,10 @@ use super::elements::{damage, element_count, read_tensor};
 use super::pickle::{Collected, Pickle, Storage, Value, View, collect, run};
 use super::{Format, TensorFile, WeightsError};
 
-/// What a file of `torch.save` before version 1.6 begins with: this number, as a pickle, little-endian.
+/// The beginning of a `torch.save` file before version 1.6: this number, as a pickle, little-endian.
 const LEGACY: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
-/// Of what the elements of a tensor are taken: by the index of the storage in its pickle.
+/// The elements of tensors, by the index of the storage in its pickle.
 type Storages = HashMap<usize, Tensor>;
 
 /// Reads an archive of `torch.save` or of TorchScript.
@@ -38,7 +39,7 @@ pub(super) fn read_archive<R: Read + Seek>(
     }
     let mut content = BufReader::new(archive.read(pickled)?);
     let pickle = run(&mut content, budget)?;
-    // What may follow is of no use, but for the checksum.
+    // The rest is not needed, except for the checksum.
     io::copy(&mut content, &mut io::sink()).map_err(damage)?;
     let found = collect(&pickle, archive.format(), budget)?;
     let mut storages = Storages::new();
@@ -85,7 +86,7 @@ pub(super) fn read_legacy<R: Read>(source: R, length: u64, budget: &mut Budget) 
         let mut count = [0; 8];
         source.read_exact(&mut count).map_err(damage)?;
         if u64::from_le_bytes(count) != storage.count {
-            return Err(WeightsError::Damaged(format!("storage {key:?} is not of the size that is said")));
+            return Err(WeightsError::Damaged(format!("storage {key:?} does not have the stated size")));
         }
         let owner = owners.get(&index).map_or(key, |name| name);
         storages.insert(index, read_storage(owner, storage, length, source, budget)?);
@@ -93,7 +94,7 @@ pub(super) fn read_legacy<R: Read>(source: R, length: u64, budget: &mut Budget) 
     assemble(found, &storages)
 }
 
-/// The third pickle of an old file says how numbers were written.
+/// Checks the byte order, which the third pickle of an old file states.
 fn check_byte_order(about: &Pickle) -> Result<(), WeightsError> {
     let Value::Dict(items) = about.root() else { return Ok(()) };
     let entry = items.iter().find(|(key, _)| about.text(*key) == Some("little_endian"));
@@ -114,7 +115,7 @@ fn storage_of<'a>(pickle: &'a Pickle, view: &View) -> Result<&'a Storage, Weight
     storage.ok_or_else(|| WeightsError::Damaged("a tensor has no storage".to_string()))
 }
 
-/// The elements of `storage`, of which tensor `name` is made, from `source`, which has `available` bytes at most.
+/// Reads the elements of `storage`, used by tensor `name`, from `source`, which has `available` bytes at most.
 fn read_storage(
     name: &str,
     storage: &Storage,
@@ -132,14 +133,14 @@ fn read_storage(
     read_tensor(source, kind, &[storage.count as i64], budget)
 }
 
-/// The tensors as parts of the storages, which they share as they did in Python: no elements are copied.
+/// Creates the tensors as views of the storages, shared as in Python: no elements are copied.
 fn assemble(found: Collected, storages: &Storages) -> Result<TensorFile, WeightsError> {
     let mut tensors = BTreeMap::new();
     let mut order = Vec::new();
     for (name, view) in found.tensors {
         let storage = storages.get(&view.storage);
         let storage = storage.ok_or_else(|| WeightsError::Damaged(format!("the elements of {name} are missing")))?;
-        // What tch itself writes has `|` for dots, which TorchScript forbids in names.
+        // tch itself writes `|` instead of dots, which TorchScript forbids in names.
         let name = name.replace('|', ".");
         let tensor = part(&name, view, storage)?;
         order.push(name.clone());
@@ -170,7 +171,7 @@ fn part(name: &str, view: &View, storage: &Tensor) -> Result<Tensor, WeightsErro
     if *offset < 0 || last >= available {
         return Err(outside());
     }
-    // A few bytes would stand for a tensor of any size.
+    // Otherwise a few bytes could stand for a tensor of any size.
     if count > available {
         return Err(WeightsError::Expanded { tensor: name.to_string() });
     }

@@ -1,4 +1,4 @@
-//! The safetensors format: the length of a JSON header (8 bytes), the header, the tensors' bytes one after the other.
+//! The safetensors format: the length of a JSON header (8 bytes), the header, the tensors' bytes in sequence.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -12,13 +12,14 @@ use super::budget::Budget;
 use super::elements::{byte_count, dense_kind, read_tensor, write_tensor};
 use super::{TensorFile, WeightsError};
 
-/// Where the header starts (bytes).
+/// Start of the header (bytes).
 pub(super) const HEADER_START: usize = 8;
 
-/// The largest header that is read or written (bytes): some 10,000 tensors. Parsing takes many times as much memory.
+/// The largest header that is read or written (bytes): some 10,000 tensors. Parsing takes many times its size in
+/// memory.
 pub(super) const MAX_HEADER: u64 = 1 << 20;
 
-/// The name in the header that is no tensor's.
+/// The header key of the metadata.
 const METADATA: &str = "__metadata__";
 
 const DTYPES: [(Dtype, Kind); 10] = [
@@ -52,7 +53,8 @@ pub(super) fn read(file: &mut dyn Read, length: u64, budget: &mut Budget) -> Res
     Ok(TensorFile { tensors, order, metadata })
 }
 
-/// The header, checked against the file's length: its tensors cover all that follows it, without gaps or overlaps.
+/// Reads the header and checks it against the file's length: its tensors cover the rest of the file, without gaps or
+/// overlaps.
 fn read_header(file: &mut dyn Read, length: u64) -> Result<Metadata, WeightsError> {
     let start = HEADER_START as u64;
     let too_short = |expected| WeightsError::Truncated { expected, found: length };
@@ -79,14 +81,14 @@ fn read_header(file: &mut dyn Read, length: u64) -> Result<Metadata, WeightsErro
     }
 }
 
-/// A file about to be written.
+/// A file to be written.
 pub(super) struct Layout<'a> {
     header: String,
     tensors: Vec<&'a Tensor>,
 }
 
 impl<'a> Layout<'a> {
-    /// The largest elements first, so that all are aligned; then by name.
+    /// Arranges tensors by element size, the largest first, so that all are aligned; then by name.
     pub(super) fn new(
         tensors: &'a [(String, Tensor)],
         metadata: &BTreeMap<String, String>,
@@ -120,7 +122,7 @@ impl<'a> Layout<'a> {
             }
         }
         let mut header = serde_json::Value::Object(header).to_string();
-        // Tensors start at a multiple of 8, as readers that map the file into memory want it.
+        // Tensors start at a multiple of 8, as readers that map the file into memory require.
         header.push_str(&" ".repeat(header.len().next_multiple_of(HEADER_START) - header.len()));
         if header.len() as u64 > MAX_HEADER {
             return Err(WeightsError::HeaderTooLarge { size: header.len() as u64 });

@@ -1,4 +1,4 @@
-//! What a user says about which tensor is which parameter.
+//! The user's map from parameters to tensors.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,8 +13,10 @@ use crate::error::{Error, Result};
 use crate::network::SpikingSequential;
 use crate::network::shape::show;
 
-/// A map from parameters to the tensors of a file, as `--map` reads it. What it does not name is matched without it; the bias
-/// of a module whose weight it names goes with that.
+/// A map from parameters to the tensors of a file, as read by `--map`.
+///
+/// Tensors that it does not name are matched without it; the bias of a module whose weight it names is matched with the
+/// weight.
 ///
 /// ```
 /// use tch_spiking::weights::TensorMap;
@@ -33,24 +35,24 @@ use crate::network::shape::show;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TensorMap {
-    /// Only tensors whose names begin so are looked at.
+    /// If set, only tensors whose names have this prefix are considered.
     pub prefix: Option<String>,
-    /// Tensors whose names begin so are not looked at.
+    /// Tensors whose names have one of these prefixes are ignored.
     pub ignore: Vec<String>,
     /// From the name of a parameter (`conv1.weight`) to its tensor.
     pub map: BTreeMap<String, Source>,
 }
 
-/// A tensor of the file, and how it lies there.
+/// A tensor of the file, and its layout there.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(from = "NameOrTable")]
 pub struct Source {
-    /// Its name.
+    /// Name of the tensor.
     pub from: String,
-    /// Its dimensions are put into this order.
+    /// Permutation of its dimensions.
     pub permute: Option<Vec<i64>>,
-    /// It is as Keras and NengoDL have it: `[kh, kw, in, out]`, `[in, out]`, `[H, W, C]`, and behind a flattened image
-    /// features are in the order `H, W, C`.
+    /// Whether it has the layout of Keras and NengoDL: `[kh, kw, in, out]`, `[in, out]`, `[H, W, C]`, with features
+    /// behind a flattened image in the order `H, W, C`.
     pub channels_last: bool,
 }
 
@@ -83,7 +85,7 @@ impl TensorMap {
     /// Reads a map from TOML.
     ///
     /// # Errors
-    /// With the place in the text.
+    /// Returns an error with the position in the text.
     pub fn from_toml(text: &str) -> Result<Self> {
         Ok(Self::parse(text)?)
     }
@@ -91,7 +93,7 @@ impl TensorMap {
     /// Reads a map from a file.
     ///
     /// # Errors
-    /// If the file cannot be read or is no map.
+    /// Returns an error if the file cannot be read or is not a map.
     pub fn from_file(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
         Self::parse(&text).map_err(|error| in_file("read", path, error))
@@ -101,7 +103,8 @@ impl TensorMap {
         toml::from_str(text).map_err(|error| WeightsError::Map(error.to_string().trim_end().to_string()))
     }
 
-    /// Takes the tensors that the map names out of `candidates`: parameter, tensor's name, tensor in the parameter's layout.
+    /// Removes the tensors that the map names from `candidates`; returns parameter, tensor's name, and tensor in the
+    /// parameter's layout.
     pub(super) fn apply(
         &self,
         network: &SpikingSequential,
@@ -129,7 +132,7 @@ impl TensorMap {
                 tensor = tensor.f_permute(order)?;
             }
             if source.channels_last {
-                let layout = ChannelsLast::of(network, index, leaf, &expected);
+                let layout = ChannelsLast::of(network, index, leaf, &expected)?;
                 if tensor.size() != layout.shape {
                     let (there, size) = (show(&layout.shape), show(&tensor.size()));
                     return fail(format!("channels last: expected {there}, found {size}"));
@@ -145,7 +148,7 @@ impl TensorMap {
         Ok(taken)
     }
 
-    /// The other tensors of the modules that the map names, for the other parameters of the same layers.
+    /// Removes the other tensors of the modules that the map names, for the other parameters of the same layers.
     fn take_siblings(
         &self,
         network: &SpikingSequential,
@@ -170,7 +173,7 @@ impl TensorMap {
     }
 }
 
-/// The layer, the last name and the shape of a parameter.
+/// Returns the layer, the last name and the shape of a parameter.
 fn find<'a>(network: &'a SpikingSequential, parameter: &str) -> Option<(usize, &'a str, Vec<i64>)> {
     let (layer, leaf) = parameter.rsplit_once('.')?;
     let index = network.layers().iter().position(|known| known.name() == layer)?;
@@ -178,7 +181,7 @@ fn find<'a>(network: &'a SpikingSequential, parameter: &str) -> Option<(usize, &
     known.into_iter().find(|(name, _)| *name == leaf).map(|(name, tensor)| (index, name, tensor.size()))
 }
 
-/// `; did you mean conv1.weight?`, or all names where none is near.
+/// Returns `; did you mean conv1.weight?`, or all names if none is similar.
 fn nearest(name: &str, known: Vec<String>) -> String {
     let distance = |other: &String| strsim::damerau_levenshtein(name, other);
     match known.iter().min_by_key(|other| distance(other)) {

@@ -1,5 +1,5 @@
-//! The CUDA source, compiled for the processor and run there through the same launches, against the processor's kernels; and
-//! compiled for a device by NVRTC where that is installed. Neither needs a CUDA device.
+//! Tests of the CUDA source: compiled for the CPU and compared, through the same launches, with the CPU kernels; and
+//! compiled for a device by NVRTC if that is installed. Neither needs a CUDA device.
 
 use std::ffi::c_void;
 use std::io::Write;
@@ -37,7 +37,7 @@ static void launch(void (*kernel)(A...), const unsigned* shape, void** arguments
 }
 ";
 
-/// A kernel library for the processor.
+/// A kernel library for the CPU.
 struct Host {
     library: Library,
     _folder: tempfile::TempDir,
@@ -98,7 +98,7 @@ fn assert_close(ours: &Tensor, theirs: &Tensor, tolerance: f64, what: &str) {
     assert!(error <= tolerance, "{what}: {error}");
 }
 
-/// Rates and gradients of `rows` rows of `neurons`, by the CUDA source and by the processor's kernels.
+/// Compares rates and gradients of `rows` rows of `neurons` between the CUDA source and the CPU kernels.
 fn compare_rates<S: TensorNumber>(model: impl Into<Neuron>, rows: i64, neurons: i64, tolerance: f64)
 where
     S::Computed: TensorNumber,
@@ -149,7 +149,7 @@ fn rates_and_gradients_are_those_of_the_processor() {
     compare_rates::<f32>(RectifiedLinear::default(), 5, 131, 1e-6);
 }
 
-/// Spikes, states and records, by the CUDA source and by the processor's kernel.
+/// Compares spikes, states and recordings between the CUDA source and the CPU kernel.
 fn compare_scans<R: Number + TensorNumber>(model: impl Into<Neuron>, high: f64, varying: bool, record: bool) {
     let model = &model.into();
     const STEPS: i64 = 50;

@@ -1,12 +1,12 @@
-//! What is launched: kernel, grid and arguments, the same whoever runs it.
+//! Launch descriptions: kernel, grid and arguments, independent of how they are run.
 
 use tch::{Kind, TchError, Tensor};
 
-/// Threads of a block.
+/// Threads per block.
 const BLOCK: u32 = 128;
-/// The most chunks of rows that the bias gradient is summed by.
+/// The largest number of row chunks in the sum of the bias gradient.
 const CHUNKS: i64 = 32;
-/// The most blocks that a grid has along its second dimension.
+/// The largest size of a grid along its second dimension.
 const MOST_ROWS: i64 = 65_535;
 
 /// One launch of a kernel. Every argument is a pointer or a `long long`: 8 bytes.
@@ -94,18 +94,18 @@ pub(super) fn scan(run: Run, tensors: ScanTensors) -> Result<(), TchError> {
     run(Launch { kernel: "scan", grid: [blocks(size)?, 1], block: BLOCK, arguments })
 }
 
-/// Rows and neurons of a row.
+/// Returns the number of rows and of neurons per row.
 fn shape(drive: [&Tensor; 3]) -> (i64, i64) {
     let neurons = drive[2].numel() as i64;
     ((drive[0].numel() as i64).checked_div(neurons).unwrap_or(0), neurons)
 }
 
-/// What numbers of `kind` are computed with.
+/// Returns the dtype in which values of `kind` are computed.
 pub(super) fn computed(kind: Kind) -> Kind {
     if kind == Kind::BFloat16 { Kind::Float } else { kind }
 }
 
-/// The kernels index without looking: all that they are given has to be as they expect.
+/// Checks the tensors, since the kernels do not check bounds.
 fn check(tensors: &[&Tensor], elements: i64, kind: Kind) -> Result<(), TchError> {
     let fits = |tensor: &&Tensor| {
         tensor.is_contiguous()
@@ -128,7 +128,7 @@ fn blocks(threads: i64) -> Result<u32, TchError> {
     // CUDA allows 2^31 - 1.
     match i32::try_from(blocks) {
         Ok(blocks) => Ok(blocks.unsigned_abs()),
-        Err(_) => Err(TchError::Shape(format!("{threads} neurons at a time: use smaller batches"))),
+        Err(_) => Err(TchError::Shape(format!("a launch of {threads} neurons is too large: use smaller batches"))),
     }
 }
 

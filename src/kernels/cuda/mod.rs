@@ -1,13 +1,13 @@
-//! The same kernels on CUDA, compiled when they are first used: no CUDA is needed to build.
+//! The kernels on CUDA, compiled at first use: building does not need CUDA.
 //!
 //! | file | does |
 //! |---|---|
-//! | `source.rs` | writes a model's formulas, recorded as they run, as CUDA source |
+//! | `source.rs` | prints a model's recorded formulas as CUDA source |
 //! | `compile.rs` | compiles it with NVRTC |
 //! | `module.rs` | kernels on a device, cached; launched on libtorch's current stream |
 //! | `launch.rs` | grids and arguments |
 //!
-//! Where NVRTC cannot be had, neurons are computed with tensor operations: [`status`] says why.
+//! If NVRTC is not available, neurons are computed with tensor operations; [`status`] gives the reason.
 
 mod compile;
 mod launch;
@@ -26,32 +26,32 @@ pub(crate) use launch::ScanTensors;
 use module::{Key, Module, cached};
 use tch_spiking_core::neuron::{Lif, Neuron};
 
-/// Whether the kernels can be compiled for and loaded on a CUDA device (counted from 0) that libtorch uses.
+/// Checks whether the kernels can be compiled for and loaded on a CUDA device (counted from 0) used by libtorch.
 ///
 /// # Errors
-/// Why they cannot; tensor operations are used then.
+/// Returns the reason if not; tensor operations are used then.
 pub fn status(device: usize) -> Result<(), String> {
     cached_rate(&Lif::default().into(), device, Kind::Float).map(|_| ())
 }
 
-/// Whether there are kernels for the rate of this model on these tensors' device.
+/// Returns whether there are rate kernels for this model on these tensors' device.
 pub(crate) fn computes_rate(model: &Neuron, input: &Tensor, bias: &Tensor) -> bool {
     bias.kind() == launch::computed(input.kind()) && rate_module(model, input).is_ok()
 }
 
-/// Whether there is a kernel for the spikes of this model on this tensor's device.
+/// Returns whether there is a spiking kernel for this model on this tensor's device.
 pub(crate) fn computes_spikes(model: &Neuron, dt: f64, input: &Tensor) -> bool {
     let plain = model.learned().is_empty() && !model.is_noisy();
     plain && input.kind() != Kind::BFloat16 && scan_module(model, dt, input).is_ok()
 }
 
-/// As [`kernels::rate_forward`](super::rate_forward), over contiguous tensors: input, gain and bias to the output.
+/// Runs [`kernels::rate_forward`](super::rate_forward) on contiguous tensors: input, gain and bias to output.
 pub(crate) fn rate_forward(model: &Neuron, drive: [&Tensor; 3], output: &mut Tensor) -> Result<(), TchError> {
     let module = rate_module(model, drive[0]).map_err(TchError::Torch)?;
     launch::rate_forward(&|launch| module.run(launch), drive, output)
 }
 
-/// As [`kernels::rate_backward`](super::rate_backward), over contiguous tensors.
+/// Runs [`kernels::rate_backward`](super::rate_backward) on contiguous tensors.
 pub(crate) fn rate_backward(
     model: &Neuron,
     drive: [&Tensor; 3],
@@ -62,7 +62,7 @@ pub(crate) fn rate_backward(
     launch::rate_backward(&|launch| module.run(launch), drive, gradient, bias_gradient)
 }
 
-/// As [`kernels::scan`](super::scan), over contiguous tensors.
+/// Runs [`kernels::scan`](super::scan) on contiguous tensors.
 pub(crate) fn scan(model: &Neuron, dt: f64, tensors: ScanTensors) -> Result<(), TchError> {
     let module = scan_module(model, dt, tensors.drive[0]).map_err(TchError::Torch)?;
     launch::scan(&|launch| module.run(launch), tensors)

@@ -1,4 +1,4 @@
-//! Compiled kernels on a device, cached, and their launch.
+//! Compiled kernels on a device: cache and launch.
 
 use std::ffi::CString;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,14 +10,14 @@ use super::launch::Launch;
 use crate::native::{current_stream, driver};
 use tch_spiking_core::neuron::Neuron;
 
-/// Kernels loaded on a device. Never unloaded: there are as many as there are models and timesteps.
+/// Kernels loaded on a device. They are never unloaded: there are only as many as models and timesteps.
 pub(super) struct Module {
     device: usize,
     loaded: driver::Module,
 }
 
 impl Module {
-    /// Compiles and loads `source`. There are tensors on the device: libtorch has initialised the driver.
+    /// Compiles and loads `source`. There are tensors on the device, so libtorch has initialised the driver.
     pub(super) fn new(source: &str, device: usize) -> Result<Self, String> {
         let driver = driver::driver().map_err(|error| format!("the NVIDIA driver cannot be used: {error}"))?;
         let context = driver.context(device)?;
@@ -33,15 +33,15 @@ impl Module {
         let Launch { kernel, grid, block, arguments } = launch;
         let name = CString::new(kernel)?;
         // SAFETY: the module has this kernel. Its parameters are all of 8 bytes, and there are as many as arguments
-        // (`launch.rs` and `source.rs` agree, which `host_tests.rs` tests). The pointers among them are of tensors whose
-        // memory goes back to libtorch's allocator at the earliest after this call, and is then given out again only to
-        // work queued behind this launch.
+        // (`launch.rs` and `source.rs` agree, which `host_tests.rs` tests). The pointers refer to tensors whose memory
+        // returns to libtorch's allocator only after this call, and is then reused only by work queued after this
+        // launch.
         unsafe { self.loaded.launch(&name, grid, block, stream, arguments) }
             .map_err(|error| TchError::Torch(format!("CUDA kernel {kernel}: {error}")))
     }
 }
 
-/// What kernels are compiled for; `dt` (s) for those of spikes.
+/// The key of compiled kernels; `dt` (s) for the spiking ones.
 #[derive(Clone, PartialEq)]
 pub(super) struct Key {
     pub(super) model: Neuron,
@@ -52,7 +52,7 @@ pub(super) struct Key {
 
 type Cached = (Key, Result<Arc<Module>, String>);
 
-/// The kernels of `key`, compiled from `source` the first time; that they cannot be is remembered too.
+/// Returns the kernels of `key`, compiled from `source` the first time; failures are cached too.
 pub(super) fn cached(key: &Key, source: impl FnOnce() -> Option<String>) -> Result<Arc<Module>, String> {
     static CACHE: Mutex<Vec<Cached>> = Mutex::new(Vec::new());
     let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
-//! The CUDA source of a model's kernels, written from its recorded formulas.
+//! Prints the CUDA source of a model's kernels from its recorded formulas.
 //!
-//! The source is plain C++ but for `__global__` and the indices of blocks and threads, so that a test can compile it for the
-//! processor too. The parameters of the model, and the timestep, are constants in it.
+//! Except for `__global__` and the block and thread indices, the source is plain C++, so that a test can compile it for
+//! the CPU too. The model's parameters and the timestep are constants in it.
 
 use std::fmt::Write;
 
@@ -9,10 +9,10 @@ use tch::Kind;
 
 use tch_spiking_core::neuron::{Formula, Neuron, Operation};
 
-/// The kernels of the rate. `kind` is that of input and output in memory: `BFloat16` is computed with as `float`.
+/// Prints the rate kernels. `kind` is the dtype of input and output in memory; `BFloat16` is computed as `float`.
 ///
-/// A thread has a neuron and goes through rows: the neighbouring thread has the neighbouring neuron, so that memory is read
-/// in whole lines. The bias gradient is summed by chunks of rows, each thread in order: the result is reproducible.
+/// Each thread handles one neuron over several rows; adjacent threads handle adjacent neurons, so that memory accesses
+/// coalesce. The bias gradient is summed by chunks of rows in a fixed order, so the result is reproducible.
 pub(super) fn rate(model: &Neuron, kind: Kind) -> Option<String> {
     let formula = model.rate()?.formula();
     let (body, outputs) = statements(&formula, &["current".to_string()]);
@@ -63,7 +63,7 @@ extern "C" __global__ void rate_backward(const stored* input, const real* gain, 
 }
 "#;
 
-/// The kernel of the spiking step over time: a thread has one neuron of one image, its state in registers.
+/// Prints the spiking kernel: each thread runs one neuron of one sample over time, with its state in registers.
 pub(super) fn scan(model: &Neuron, dt: f64, kind: Kind) -> Option<String> {
     let variables = model.state().len();
     let formula = model.step_formula(dt);
@@ -94,7 +94,8 @@ extern \"C\" __global__ void scan(const real* input, const real* gain, const rea
     ))
 }
 
-/// What is computed with (`real`), what lies in memory (`stored`), and the functions of both; none for other kinds.
+/// Prints the type that is computed with (`real`), the type in memory (`stored`) and their functions; `None` for other
+/// dtypes.
 fn prelude(kind: Kind) -> Option<String> {
     let (real, suffix) = match kind {
         Kind::Float | Kind::BFloat16 => ("float", "f"),
@@ -117,7 +118,7 @@ static __device__ inline real from_stored(stored x) { return x; }
 static __device__ inline stored to_stored(real x) { return x; }
 ";
 
-/// As in the core's `number.rs`.
+/// The same conversions as in the core's `number.rs`.
 const BF16: &str = "typedef unsigned short stored;
 union Bits { unsigned bits; float number; };
 static __device__ inline real from_stored(stored x) {
@@ -133,7 +134,7 @@ static __device__ inline stored to_stored(real x) {
 }
 ";
 
-/// A formula as C statements, one a step, and the names of its outputs.
+/// Prints a formula as C statements, one per operation, and returns the names of its outputs.
 fn statements(formula: &Formula, inputs: &[String]) -> (String, Vec<String>) {
     let mut body = String::new();
     for (position, operation) in formula.operations().iter().enumerate() {
@@ -145,7 +146,7 @@ fn statements(formula: &Formula, inputs: &[String]) -> (String, Vec<String>) {
             Operation::Sub(a, b) => format!("v{a} - v{b}"),
             Operation::Mul(a, b) => format!("v{a} * v{b}"),
             Operation::Div(a, b) => format!("v{a} / v{b}"),
-            // As the kernels of the processor: NaN in the first place gives the second.
+            // As in the CPU kernels: a NaN as first operand yields the second.
             Operation::Max(a, b) => format!("v{a} > v{b} ? v{a} : v{b}"),
             Operation::Min(a, b) => format!("v{a} < v{b} ? v{a} : v{b}"),
             Operation::Greater(a, b) => format!("v{a} > v{b}"),
@@ -163,7 +164,7 @@ fn statements(formula: &Formula, inputs: &[String]) -> (String, Vec<String>) {
     (body, formula.outputs().iter().map(|output| format!("v{output}")).collect())
 }
 
-/// The number, read back to the same bits. (NVRTC knows neither `INFINITY` nor the compilers' own names for it.)
+/// Prints a number that reads back bit for bit. (NVRTC supports neither `INFINITY` nor compiler-specific names for it.)
 fn constant(value: f64) -> String {
     match value {
         value if value.is_nan() => "(real)0 / (real)0".to_string(),

@@ -1,36 +1,36 @@
-//! The spiking step over time.
+//! The kernel of the spiking step over time.
 
 use super::{Noise, Number};
 use crate::neuron::{Heaviside, NeuronModel, StateArray, StepInput};
 use crate::simd::{Kernel, vectorised};
 
-/// Most neurons that advance together, their state in registers or the first-level cache.
+/// The largest number of neurons that advance together, with their state in registers or the L1 cache.
 const LANES: usize = 64;
-/// The most state variables that a model can have.
+/// The largest number of state variables of a model.
 pub const MAX_STATE: usize = 4;
-/// The most learned parameters that a model can have.
+/// The largest number of learned parameters of a model.
 pub const MAX_LEARNED: usize = 4;
 
-/// Neurons of one sample that advance through time together, in plain memory.
+/// A block of neurons of one sample that advance through time together.
 #[derive(Debug)]
 pub struct AdvanceBlock<'a, R> {
-    /// How many neurons.
+    /// Number of neurons.
     pub width: usize,
-    /// How many timesteps.
+    /// Number of timesteps.
     pub steps: usize,
-    /// The length of a timestep (s).
+    /// Timestep (s).
     pub dt: f64,
-    /// The currents, `[width]` (constant over time) or `[steps, width]`.
+    /// Input currents, `[width]` (constant over time) or `[steps, width]`.
     pub currents: &'a [R],
-    /// The learned parameters, `[learned parameters, width]`.
+    /// Learned parameters, `[learned parameters, width]`.
     pub learned: &'a [R],
-    /// Where a noisy model's random numbers come from.
+    /// Source of random numbers for noisy models.
     pub noise: Option<Noise>,
-    /// `[state variables, width]`: the state before, then the state after.
+    /// State, `[state variables, width]`, advanced in place.
     pub state: &'a mut [R],
-    /// `[steps, width]`: spikes times amplitude over dt.
+    /// Output, `[steps, width]`: spikes times amplitude over dt.
     pub output: &'a mut [R],
-    /// `[steps, state variables, width]`: the state after each step; empty if it is not wanted.
+    /// State after each step, `[steps, state variables, width]`; empty if it is not recorded.
     pub history: &'a mut [R],
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn advance<M: NeuronModel, R: Number>(model: &M, block: AdvanceBlock<
     }
 }
 
-/// A block, `W` neurons at a time.
+/// A block that is processed `W` neurons at a time.
 struct Lanes<'a, M, R, const W: usize> {
     model: &'a M,
     block: AdvanceBlock<'a, R>,

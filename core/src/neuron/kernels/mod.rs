@@ -1,13 +1,13 @@
-//! What a neuron model's formulas become over plain memory: one block of neurons, one thread.
+//! CPU kernels of the neuron models, on slices: one block of neurons on one thread.
 //!
 //! | file | does |
 //! |---|---|
 //! | `rate.rs` | the rate and its gradient for a row of neurons |
-//! | `advance.rs` | the spiking step over time, the state of a block in registers |
-//! | `number.rs` | the numbers that are read and written |
+//! | `advance.rs` | the spiking step over time, with the state of a block in registers |
+//! | `number.rs` | the number types that are read and written |
 //! | `noise.rs` | random numbers keyed by seed, sample, neuron and step |
 //!
-//! How a layer is cut into blocks, and blocks are shared out over threads, is up to the caller.
+//! The caller divides a layer into blocks and distributes the blocks over threads.
 
 mod advance;
 mod noise;
@@ -21,19 +21,19 @@ pub use number::{Number, Stored};
 pub use rate::{GradientBlock, RateBlock};
 pub(crate) use rate::{rate_backward, rate_forward};
 
-/// How a layer's input drives its neurons: `J[i] = gain[i] * input[i] + bias[i]`.
+/// The input of a layer of neurons: `J[i] = gain[i] * input[i] + bias[i]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Drive<'a, R, S = R> {
-    /// `[neurons]`, or `[rows, neurons]` for kernels over several rows.
+    /// Input, `[neurons]`, or `[rows, neurons]` for kernels over several rows.
     pub input: &'a [S],
-    /// `[neurons]`.
+    /// Gain, `[neurons]`.
     pub gain: &'a [R],
-    /// `[neurons]`.
+    /// Bias, `[neurons]`.
     pub bias: &'a [R],
 }
 
 impl<R, S> Drive<'_, R, S> {
-    /// How many neurons a row has.
+    /// Returns the number of neurons per row.
     pub fn neurons(&self) -> usize {
         self.gain.len()
     }

@@ -1,25 +1,25 @@
-//! Random numbers that depend on a key alone: seed, layer, sample, neuron and timestep.
+//! Counter-based random numbers: functions of seed, layer, sample, neuron and timestep only.
 //!
-//! Batch size, tiling, threads and engine therefore do not change them. The hash mixes 32-bit words by multiplication,
+//! They do not depend on batch size, tiling, threads or engine. The hash mixes 32-bit words by multiplication,
 //! xor and shift, so that it vectorises.
 
 use super::Number;
 
-/// The noise of one layer of neurons in one simulation.
+/// The noise key of one layer of neurons in one simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoiseKey {
     words: [u32; 2],
 }
 
 impl NoiseKey {
-    /// The key of layer number `layer` for `seed`.
+    /// Derives the key of the layer at index `layer` from `seed`.
     pub fn new(seed: u64, layer: usize) -> Self {
         let low = mix(seed as u32 ^ mix(layer as u32 ^ 0x9e37_79b9));
         let high = mix((seed >> 32) as u32 ^ mix(low ^ (layer as u64 >> 32) as u32));
         Self { words: [low, high] }
     }
 
-    /// The noise of a sample, from its first neuron and timestep on.
+    /// Returns the noise of a sample, starting at its first neuron and timestep.
     pub fn sample(self, sample: u64) -> Noise {
         let low = mix(self.words[0] ^ sample as u32);
         let words = [low, mix(self.words[1] ^ low ^ (sample >> 32) as u32)];
@@ -27,21 +27,21 @@ impl NoiseKey {
     }
 }
 
-/// How the neurons of a layer lie in memory, which must not change their random numbers.
+/// The memory order of a layer's neurons, which must not change their random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NeuronOrder {
-    /// As the layer's shape says.
+    /// The order of the layer's shape.
     Shape,
-    /// The channels of each position of an image side by side.
+    /// Channels last: the channels of each image position are adjacent.
     ChannelsLast {
-        /// How many channels there are.
+        /// Number of channels.
         channels: u32,
-        /// How many positions there are.
+        /// Number of positions.
         positions: u32,
     },
 }
 
-/// The noise of neighbouring neurons of one sample from some timestep on.
+/// The noise of adjacent neurons of one sample, from a given timestep on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Noise {
     words: [u32; 2],
@@ -51,17 +51,17 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// The noise of the neurons from place `neuron` in memory on, which lie in this order, from timestep `step` on.
+    /// Returns the noise starting at memory position `neuron` and timestep `step`, for neurons in this order.
     pub fn starting_at(self, neuron: u32, step: u64, order: NeuronOrder) -> Self {
         Self { first_neuron: neuron, first_step: step, order, ..self }
     }
 
-    /// The noise `steps` timesteps later.
+    /// Returns the noise `steps` timesteps later.
     pub fn later(self, steps: u64) -> Self {
         Self { first_step: self.first_step.wrapping_add(steps), ..self }
     }
 
-    /// The number of the neuron at place `place` from the first, in the order of the layer's shape.
+    /// Returns the index, in the order of the layer's shape, of the neuron at offset `place` in memory.
     #[inline(always)]
     pub(super) fn neuron(self, place: u32) -> u32 {
         let place = self.first_neuron.wrapping_add(place);
@@ -74,13 +74,13 @@ impl Noise {
         }
     }
 
-    /// The number, uniform in `[0, 1)`, of the neuron at place `place` from the first, `step` timesteps from the first.
+    /// Draws a number uniform in `[0, 1)` for the neuron at offset `place`, `step` timesteps from the first.
     #[inline(always)]
     pub fn uniform<R: Number>(self, place: u32, step: u64) -> R {
         self.draw(self.neuron(place), step)
     }
 
-    /// The number of a neuron that is known by its own number.
+    /// Draws the number of the neuron with this index.
     #[inline(always)]
     pub(super) fn draw<R: Number>(self, neuron: u32, step: u64) -> R {
         let step = self.first_step.wrapping_add(step);

@@ -1,4 +1,4 @@
-//! The numbers that kernels read and write.
+//! Number types that kernels read and write.
 
 use half::bf16;
 
@@ -7,20 +7,20 @@ use crate::neuron::{Neuron, RateNeuron, Real};
 
 /// A number type that kernels compute with: `f32` or `f64`.
 pub trait Number: Real<Mask = bool> + Default + PartialOrd + Stored<Computed = Self> {
-    /// Without loss.
+    /// Converts to `f64` without loss.
     #[doc(hidden)]
     fn to_f64(self) -> f64;
     #[doc(hidden)]
     fn advance(neuron: &Neuron, block: AdvanceBlock<Self>);
 }
 
-/// A number type that a layer's input and output are stored as: the one computed with, or a shorter one (`bf16`).
+/// A storage type of a layer's input and output: the type that is computed with, or a shorter one (`bf16`).
 pub trait Stored: Copy + std::fmt::Debug + Send + Sync + sealed::Sealed + 'static {
-    /// What is computed with.
+    /// The type that is computed with.
     type Computed: Number;
-    /// The number itself.
+    /// Converts to the type that is computed with.
     fn load(self) -> Self::Computed;
-    /// The nearest number to `value` that can be stored.
+    /// Rounds `value` to the nearest storable number.
     fn store(value: Self::Computed) -> Self;
     #[doc(hidden)]
     fn rate_forward(neuron: &(dyn RateNeuron + '_), block: RateBlock<Self>);
@@ -62,19 +62,19 @@ macro_rules! computed {
 computed!(f32, advance_f32, forward_f32, backward_f32);
 computed!(f64, advance_f64, forward_f64, backward_f64);
 
-/// The upper half of an `f32`. (The conversions are ours because those of `half` do not vectorise.)
+/// `bf16` is the upper half of an `f32`. (`half`'s own conversions do not vectorise.)
 impl Stored for bf16 {
     type Computed = f32;
     #[inline(always)]
     fn load(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)
     }
-    /// Rounded to nearest, ties to even.
+    /// Rounds to nearest, ties to even.
     #[inline(always)]
     fn store(value: f32) -> Self {
         let bits = value.to_bits();
         let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
-        // Rounding could carry a NaN over into a number.
+        // Rounding could turn a NaN into a number.
         let nan = (bits >> 16) | 0x40;
         Self::from_bits(if value.is_nan() { nan } else { rounded } as u16)
     }

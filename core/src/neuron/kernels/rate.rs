@@ -1,30 +1,30 @@
-//! Rate neurons, forward and backward.
+//! The rate kernels, forward and backward.
 //!
-//! Forward reads the input and writes the output once; backward reads the input and turns the output's gradient into the
-//! input's in place, so that it takes up no further memory, nor room in the caches. The derivative is computed again in
-//! backward rather than kept: that is cheaper than memory traffic.
+//! The forward kernel reads the input and writes the output once. The backward kernel reads the input and replaces the
+//! output's gradient by the input's gradient in place, so it needs no further memory or cache. It recomputes the
+//! derivative instead of loading it, which is cheaper than the memory traffic.
 
 use super::{Drive, Stored};
 use crate::neuron::RateModel;
 use crate::simd::{Kernel, vectorised};
 
-/// A row of neurons whose rates are to be computed: `output = rate(gain * input + bias)`.
+/// A row of neurons whose rates are computed: `output = rate(gain * input + bias)`.
 #[derive(Debug)]
 pub struct RateBlock<'a, S: Stored> {
-    /// What drives them.
+    /// Input, gain and bias.
     pub drive: Drive<'a, S::Computed, S>,
-    /// `[neurons]`.
+    /// Output, `[neurons]`.
     pub output: &'a mut [S],
 }
 
-/// A row of neurons whose gradients are to be computed.
+/// A row of neurons whose gradients are computed.
 #[derive(Debug)]
 pub struct GradientBlock<'a, S: Stored> {
-    /// What drove them.
+    /// Input, gain and bias of the forward pass.
     pub drive: Drive<'a, S::Computed, S>,
-    /// `[neurons]`: the gradient of the output, which becomes that of the input, `gradient * rate'(J) * gain`.
+    /// `[neurons]`: the output's gradient, replaced in place by the input's, `gradient * rate'(J) * gain`.
     pub gradient: &'a mut [S],
-    /// `[neurons]`: to which the gradient of the bias, `gradient * rate'(J)`, is added.
+    /// `[neurons]`: accumulates the bias's gradient, `gradient * rate'(J)`.
     pub bias_gradient: &'a mut [S::Computed],
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn rate_forward<M: RateModel, S: Stored>(model: &M, block: RateBlock<
 
 pub(crate) fn rate_backward<M: RateModel, S: Stored>(model: &M, block: GradientBlock<S>) {
     check(&block.drive, block.gradient.len());
-    assert_eq!(block.bias_gradient.len(), block.gradient.len(), "one bias gradient a neuron");
+    assert_eq!(block.bias_gradient.len(), block.gradient.len(), "one bias gradient per neuron");
     vectorised(Backward { model, block });
 }
 

@@ -9,16 +9,17 @@ use crate::neuron::{
 /// Below this, `softplus(y)` is `e^y` to the last digit of `f32` (and its logarithm is `y`).
 const SOFTPLUS_TAIL: f64 = -20.0;
 
-/// Leaky integrate-and-fire: `tau_rc dv/dt = J - v`; at `v = 1` a spike, `v` back to 0, and silence for `tau_ref`.
+/// The leaky integrate-and-fire (LIF) neuron: `tau_rc dv/dt = J - v`. At `v = 1` it spikes, resets `v` to 0 and is
+/// silent for `tau_ref`.
 ///
-/// **Rate** (training): `a(J) = A / (tau_ref + tau_rc ln(1 + 1/(J - 1)))` above `J = 1`, else 0. Its slope is infinite at
-/// the threshold, so with `smoothing = sigma > 0` `J - 1` becomes `sigma softplus((J - 1) / sigma)`: the SoftLIF of
-/// Hunsberger & Eliasmith (2016), smooth everywhere, the hard rate for `sigma` towards 0.
+/// **Rate** (training): `a(J) = A / (tau_ref + tau_rc ln(1 + 1/(J - 1)))` above `J = 1`, else 0. Its slope is infinite
+/// at the threshold, so with `smoothing = sigma > 0` `J - 1` becomes `sigma softplus((J - 1) / sigma)`: the SoftLIF of
+/// Hunsberger & Eliasmith (2016), smooth everywhere; it approaches the hard rate as `sigma` goes to 0.
 ///
-/// **Step** (inference): the membrane equation is integrated exactly over the part of the timestep outside the refractory
-/// period, and the time of the threshold crossing inside the step is kept in the refractory time. The mean rate over a
-/// long run is therefore `a(J)` for every timestep up to `tau_ref`. A longer one loses up to `dt - tau_ref` after a spike,
-/// and there is never more than one spike a step.
+/// **Step** (inference): the membrane equation is integrated exactly over the part of the timestep outside the
+/// refractory period, and the time of the threshold crossing inside the step is kept in the refractory time. The mean
+/// rate over a long run is therefore `a(J)` for every timestep up to `tau_ref`. With a longer timestep, up to
+/// `dt - tau_ref` is lost per spike, and there is never more than one spike per timestep.
 ///
 /// **Gradients through time**: with `d` the active part of the step, `dv'/dv = e^(-d / tau_rc)` and `dv'/dJ = 1 - e^(-d / tau_rc)`.
 /// The reset, the refractory time and the time of the crossing are constants (the reset is *detached*).
@@ -35,15 +36,15 @@ const SOFTPLUS_TAIL: f64 = -20.0;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lif {
-    /// Membrane time constant (s), above 0.
+    /// Membrane time constant (s), above 0; `tau_mem` in other libraries.
     pub tau_rc: f64,
     /// Refractory period after a spike (s), 0 or more.
     pub tau_ref: f64,
-    /// What one spike integrates to over time (dimensionless), above 0.
+    /// Integral of one spike over time (dimensionless), above 0.
     pub amplitude: f64,
-    /// The voltage does not fall below this; 0 or less, `-inf` for no floor.
+    /// Lower bound of the membrane voltage; 0 or less, `-inf` for no bound.
     pub min_voltage: f64,
-    /// `sigma` of the SoftLIF rate (in units of current); 0 for the hard rate. Does not change the spikes.
+    /// `sigma` of the SoftLIF rate (in units of current); 0 for the hard rate. It does not affect the spikes.
     pub smoothing: f64,
 }
 
@@ -107,8 +108,8 @@ impl NeuronModel for Lif {
         require("tau_ref", self.tau_ref, self.tau_ref >= 0.0 && self.tau_ref.is_finite(), "a time of 0 s or more")?;
         require("amplitude", self.amplitude, self.amplitude > 0.0 && self.amplitude.is_finite(), "a number above 0")?;
         require("min_voltage", self.min_voltage, self.min_voltage <= 0.0, "0, a negative number or -inf")?;
-        // Above 1e4 the "threshold" would be wider than any current, and the tail's logarithm could change sign; far below
-        // 1e-20 its reciprocal overflows in `f32`.
+        // Above 1e4 the "threshold" would be wider than any current, and the tail's logarithm could change sign; far
+        // below 1e-20 its reciprocal overflows in `f32`.
         let smooth = self.smoothing == 0.0 || (1e-20..=1e4).contains(&self.smoothing);
         require("smoothing", self.smoothing, smooth, "0 (hard rate), or 1e-20 to 1e4")
     }
@@ -126,8 +127,8 @@ impl NeuronModel for Lif {
         let active = (step - refractory.detach()).max(zero).min(step);
         let voltage = voltage - (current - voltage) * (-active / R::constant(self.tau_rc)).exp_m1();
         let spikes = voltage.greater(one);
-        // The time since the exact crossing of the threshold, which lies in the active part of the step: rounding may not push
-        // it out, and at an infinite current, where the quotient is not a number, it is that part's beginning.
+        // The time since the exact threshold crossing, which lies in the active part of the step. It is clamped against
+        // rounding; at an infinite current, where the quotient is NaN, the crossing is at the beginning of that part.
         let crossing = (one - voltage) / (current - one);
         let since = (R::constant(-self.tau_rc) * crossing.ln_1p()).min(active).max(zero);
         *state = [
@@ -148,7 +149,8 @@ impl RateModel for Lif {
         if self.smoothing > 0.0 { self.soft_rate(current) } else { self.hard_rate(current) }
     }
 
-    /// `gain = (J* - 1) / (1 - intercept)`, `bias = 1 - gain intercept`, where `J* - 1 = 1 / (e^((1/max_rate - tau_ref) / tau_rc) - 1)`.
+    /// Computes `gain = (J* - 1) / (1 - intercept)`, `bias = 1 - gain intercept`, with `J* - 1 = 1 / (e^((1/max_rate -
+    /// tau_ref) / tau_rc) - 1)`.
     fn gain_bias(&self, max_rate: f64, intercept: f64) -> Result<(f64, f64), NeuronError> {
         let valid = max_rate > 0.0 && max_rate < RateModel::max_rate(self);
         let expected = format!("above 0 and below 1/tau_ref = {} Hz", RateModel::max_rate(self));

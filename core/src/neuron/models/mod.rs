@@ -1,4 +1,4 @@
-//! The models that come with the library, one file each.
+//! The built-in models, one per file.
 
 mod lif;
 mod rectified_linear;

@@ -1,4 +1,4 @@
-//! The rectified linear unit and its spiking twin.
+//! The rectified linear unit and its spiking counterpart.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,10 +6,10 @@ use crate::neuron::{
     Fire, Initial, NeuronError, NeuronModel, Rate, RateModel, Real, StateVariable, StepInput, WithRate,
 };
 
-/// Rectified linear: rate `A max(0, J)` in training, an integrator without leak in inference.
+/// The rectified-linear neuron: rate `A max(0, J)` in training, a non-leaky integrate-and-fire neuron in inference.
 ///
-/// **Step**: `v += max(J, 0) dt`, `n = floor(v)` spikes, `v -= n`, output `A n / dt`. Several spikes a step are allowed, so
-/// the mean over time is the rate exactly, whatever `J` and `dt` (Nengo's `SpikingRectifiedLinear`).
+/// **Step**: `v += max(J, 0) dt`, `n = floor(v)` spikes, `v -= n`, output `A n / dt`. Several spikes per timestep are
+/// possible, so the mean over time equals the rate for every `J` and `dt` (Nengo's `SpikingRectifiedLinear`).
 ///
 /// **Gradients through time**: the derivative of `floor` is taken to be 1, also in `v -= n`. So the output's derivative is that
 /// of the rate, and nothing flows to later steps: charge counts once, as it does in the sum of the spikes.
@@ -25,7 +25,7 @@ use crate::neuron::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RectifiedLinear {
-    /// What one spike integrates to over time (dimensionless), above 0.
+    /// Integral of one spike over time (dimensionless), above 0.
     pub amplitude: f64,
 }
 
@@ -73,7 +73,7 @@ impl RateModel for RectifiedLinear {
         Rate { value, derivative: R::select(current.greater(zero), amplitude, zero) }
     }
 
-    /// `gain = max_rate / (1 - intercept)`, `bias = -gain intercept`.
+    /// Computes `gain = max_rate / (1 - intercept)`, `bias = -gain intercept`.
     fn gain_bias(&self, max_rate: f64, intercept: f64) -> Result<(f64, f64), NeuronError> {
         let valid = max_rate > 0.0 && max_rate.is_finite();
         NeuronError::require(Self::NAME, "max_rate", max_rate, valid, "a finite rate above 0 Hz")?;

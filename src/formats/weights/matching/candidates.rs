@@ -1,4 +1,4 @@
-//! The tensors of a file that may be parameters, without what other programs put around them.
+//! The tensors of a file that may be parameters, without wrappers and training state of other programs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,24 +6,24 @@ use tch::Tensor;
 
 use super::super::{TensorFile, TensorMap};
 
-/// What wrappers call the network inside them: `DataParallel` and `torch.compile`.
+/// Names that wrappers give to the wrapped network: `DataParallel` and `torch.compile`.
 const WRAPPERS: [&str; 2] = ["module", "_orig_mod"];
-/// What the tensor is called that counts the batches a BatchNorm has seen: nothing needs it.
+/// BatchNorm's counter of batches, which is not needed.
 const BATCH_COUNT: &str = "num_batches_tracked";
-/// What neurons in a TorchScript file of ours carry beside their biases.
+/// Tensors of neurons in a TorchScript file of this library, other than their biases.
 const OF_NEURONS: [&str; 2] = ["gain", "initial_voltage"];
 
-/// Tensors that are still to be matched, in the order of the file.
+/// Tensors that are not matched yet, in file order.
 pub(in crate::formats::weights) struct Candidates {
     pub tensors: Vec<Candidate>,
-    /// What was left aside, and why.
+    /// Notes about tensors that were left out, with reasons.
     pub notes: Vec<String>,
-    /// Whether the order may be that of the layers; else it is alphabetical.
+    /// Whether the order may be that of the layers; otherwise it is alphabetical.
     pub ordered: bool,
 }
 
 pub(in crate::formats::weights) struct Candidate {
-    /// The name in the file.
+    /// Full name in the file.
     pub full: String,
     pub tensor: Tensor,
 }
@@ -58,8 +58,8 @@ impl Candidates {
         candidates
     }
 
-    /// The tensors under the parameters' own names, if there is one for each: as they are called in the file, or without
-    /// what is before all of them.
+    /// Returns the tensors with the parameters' own names, if there is one for each: by their full names, or without
+    /// their common prefix.
     pub(super) fn exactly<'a>(
         &self,
         names: impl Iterator<Item = &'a String> + Clone,
@@ -74,13 +74,13 @@ impl Candidates {
         })
     }
 
-    /// Gives each tensor its name without what is before all of them.
+    /// Returns each tensor with its name without the common prefix.
     pub(super) fn named(&self) -> impl Iterator<Item = (String, &Candidate)> {
         let plain = self.common_prefix();
         self.tensors.iter().map(move |tensor| (without_wrappers(&tensor.full[plain..]), tensor))
     }
 
-    /// Removes the tensor that the file calls `name`, with or without what is before all names.
+    /// Removes the tensor named `name`, with or without the common prefix.
     pub(in crate::formats::weights) fn remove(&mut self, name: &str) -> Option<Candidate> {
         let plain = self.common_prefix();
         let full = self.tensors.iter().position(|tensor| tensor.full == name);
@@ -88,7 +88,7 @@ impl Candidates {
         Some(self.tensors.remove(place))
     }
 
-    /// Leaves out what training programs keep beside the network, if anything else remains.
+    /// Leaves out training state stored beside the network, if anything else remains.
     fn leave_training_state(&mut self) {
         let of_training = |name: &str| {
             let first = name.split('.').next().unwrap_or_default().to_ascii_lowercase();
@@ -96,7 +96,7 @@ impl Candidates {
             name.contains('.') && parts.iter().any(|part| first.split('_').any(|word| word == *part))
         };
         if self.tensors.iter().any(|tensor| !of_training(&tensor.full)) {
-            self.leave_aside(of_training, "state of a training");
+            self.leave_aside(of_training, "training state");
         }
     }
 
@@ -113,7 +113,7 @@ impl Candidates {
         }
     }
 
-    /// How long the text is that ends in a dot and that all names begin with.
+    /// Returns the length of the common prefix of all names, which ends with a dot.
     fn common_prefix(&self) -> usize {
         let Some(first) = self.tensors.first() else { return 0 };
         let dots = first.full.match_indices('.').map(|(place, _)| place + 1);
@@ -126,7 +126,7 @@ fn without_wrappers(name: &str) -> String {
     name.split('.').filter(|part| !WRAPPERS.contains(part)).collect::<Vec<_>>().join(".")
 }
 
-/// Whether the names are sorted among the tensors of each kind, as safetensors files from Python are.
+/// Returns whether the names are sorted among the tensors of each dtype, as in safetensors files from Python.
 fn is_alphabetical(order: &[String], tensors: &BTreeMap<String, Tensor>) -> bool {
     let kinds: BTreeSet<_> = tensors.values().map(|tensor| tensor.kind() as i32).collect();
     let of_kind =

@@ -1,7 +1,7 @@
-//! Which tensor of a file is which parameter of a network.
+//! Matches the tensors of a file with the parameters of a network.
 //!
-//! In this order: what a [`TensorMap`] says; NengoDL's positional arrays; equal names; and else by order and shape, for a
-//! file whose names are another program's. Nothing is guessed: what could go two ways is an error.
+//! In this order: by a [`TensorMap`]; by position, for NengoDL's arrays; by equal names; and by order and shape, for a
+//! file with another program's names. Nothing is guessed: an ambiguity is an error.
 
 mod candidates;
 mod modules;
@@ -20,7 +20,7 @@ pub use report::{Match, Matching};
 
 /// Finds a tensor for every parameter of `network`, in the parameter's layout; nothing is copied.
 ///
-/// Biases of neurons that the file knows nothing of are the network's own: no other framework has one a neuron.
+/// Biases of neurons that are not in the file keep the network's values: other frameworks do not have one per neuron.
 pub(super) fn fit(
     network: &SpikingSequential,
     file: TensorFile,
@@ -79,7 +79,7 @@ impl Fit<'_> {
         self.tensors.insert(parameter, tensor);
     }
 
-    /// The matches in the order of the network.
+    /// Returns the matches in network order.
     fn done(mut self) -> (BTreeMap<String, Tensor>, Matching) {
         let order: Vec<_> = self.network.named_parameters().into_iter().map(|(name, _)| name).collect();
         self.matching.matches.sort_by_key(|matched| order.iter().position(|name| *name == matched.parameter));

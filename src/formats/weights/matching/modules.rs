@@ -1,4 +1,4 @@
-//! Layers and the modules of another program, paired by shape and order.
+//! Pairs layers with the modules of another program, by shape and order.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use super::super::{Misfit, WeightsError};
 use super::candidates::Candidates;
 use crate::network::{Layer, LayerKind, SpikingSequential};
 
-/// Tensors found for parameters.
+/// The tensors found for parameters.
 pub(super) struct Paired {
     /// Parameter, name in the file, tensor.
     pub pairs: Vec<(String, String, Tensor)>,
-    /// Biases of neurons that the file has nothing for.
+    /// Biases of neurons that are not in the file.
     pub kept: Vec<String>,
 }
 
-/// What tensors a layer has, or a module: their last names and shapes, sorted.
+/// The last names and shapes of the tensors of a layer or module, sorted.
 type Signature = Vec<(String, Vec<i64>)>;
 
 struct Target<'a> {
@@ -67,13 +67,13 @@ impl<'a> Target<'a> {
         (!signature.is_empty()).then_some(Self { layer, signature })
     }
 
-    /// Whether the layer can do without the file.
+    /// Returns whether the layer may be missing from the file.
     fn is_optional(&self) -> bool {
         matches!(self.layer.kind(), LayerKind::Neuron(_))
     }
 }
 
-/// In the order of the file.
+/// Groups the candidates into modules, in file order.
 fn modules(candidates: &Candidates) -> Vec<Module> {
     let mut modules: Vec<Module> = Vec::new();
     for (name, candidate) in candidates.named() {
@@ -91,7 +91,7 @@ fn modules(candidates: &Candidates) -> Vec<Module> {
     modules
 }
 
-/// For every layer the next module of its signature; none if there is one too few or too many.
+/// Returns the next module of the same signature for every layer; `None` if the numbers do not match.
 fn by_file_order(targets: &[Target], modules: &[Module]) -> Option<Vec<usize>> {
     let mut free: Vec<bool> = vec![true; modules.len()];
     let mut next = |target: &Target| {
@@ -103,8 +103,8 @@ fn by_file_order(targets: &[Target], modules: &[Module]) -> Option<Vec<usize>> {
     free.iter().all(|free| !free).then_some(chosen)
 }
 
-/// Where the order of the file is not that of the layers: modules of one signature by their names, if these are the layers'
-/// own or differ in a number. `in_file` is what the order of the file says, if it says anything: it must not contradict.
+/// If the file order is not the layer order: pairs modules of one signature by their names, if these are the layers'
+/// or differ in a number. `in_file` is the pairing by file order, if there is one: the two must not contradict.
 fn by_number(targets: &[Target], modules: &[Module], in_file: Option<&Vec<usize>>) -> Result<Vec<usize>, WeightsError> {
     let mut chosen = vec![0; targets.len()];
     for target in targets {
@@ -145,7 +145,7 @@ fn ambiguous(places: &[usize], equals: &[usize], targets: &[Target], modules: &[
     }
 }
 
-/// All that does not fit, where layers that fit no module are held against the modules that fit no layer, in order.
+/// Lists all mismatches, comparing unmatched layers with unmatched modules in order.
 fn misfits(targets: &[Target], modules: &[Module]) -> Vec<Misfit> {
     let mut free: Vec<&Module> = modules.iter().collect();
     let mut lonely: Vec<&Target> = Vec::new();
@@ -205,14 +205,14 @@ fn natural(name: &str) -> Vec<Part> {
         let digits = first.is_ascii_digit();
         let end = rest.find(|letter: char| letter.is_ascii_digit() != digits).unwrap_or(rest.len());
         let (part, tail) = rest.split_at(end);
-        // A number too long to be one counts as text.
+        // A number too long to parse counts as text.
         parts.push(part.parse().map_or_else(|_| Part::Text(part.to_string()), Part::Number));
         rest = tail;
     }
     parts
 }
 
-/// Whether the first thing in which two names differ is a number.
+/// Returns whether the first difference of two names is a number.
 fn differ_in_number(a: &str, b: &str) -> bool {
     let (a, b) = (natural(a), natural(b));
     let difference = a.iter().zip(&b).find(|(a, b)| a != b);

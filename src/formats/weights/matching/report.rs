@@ -1,4 +1,4 @@
-//! What was matched with what, for people to check.
+//! The report of a matching, for the user to check.
 
 use std::fmt;
 
@@ -6,17 +6,17 @@ use tch::Kind;
 
 use crate::network::shape::show;
 
-/// How the tensors of a file came to the parameters of a network. Its text is a table.
+/// The assignment of a file's tensors to the parameters of a network. It is displayed as a table.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Matching {
-    /// One for every parameter that got a tensor, in the order of the network.
+    /// One entry per parameter that got a tensor, in network order.
     pub matches: Vec<Match>,
-    /// The parameters that the file knows nothing of and that keep the specification's values: biases of neurons.
+    /// Parameters that are not in the file and keep the specification's values: biases of neurons.
     pub kept: Vec<String>,
     /// Whether all tensors have the names of their parameters.
     pub by_name: bool,
-    /// What else happened, such as tensors left aside.
+    /// Further notes, such as tensors that were left out.
     pub notes: Vec<String>,
 }
 
@@ -24,13 +24,13 @@ pub struct Matching {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Match {
-    /// The parameter: `conv1.weight`.
+    /// The parameter's name: `conv1.weight`.
     pub parameter: String,
-    /// What the file calls its tensor: `features.0.weight`.
+    /// The tensor's name in the file: `features.0.weight`.
     pub tensor: String,
     /// The shape of both, in the network's layout.
     pub shape: Vec<i64>,
-    /// Numbers of another kind were rounded or widened: from which, to which.
+    /// If the numbers were converted: from which dtype to which.
     pub converted: Option<(Kind, Kind)>,
 }
 
@@ -41,7 +41,7 @@ impl Default for Matching {
 }
 
 impl Matching {
-    /// Whether there is nothing to report: the names are the parameters' own and no number was changed.
+    /// Returns whether there is nothing to report: all names are equal and no number was changed.
     pub fn is_plain(&self) -> bool {
         let changed = self.matches.iter().any(|matched| matched.converted.is_some());
         self.by_name && !changed && self.kept.is_empty() && self.notes.is_empty()

@@ -1,4 +1,4 @@
-//! The tensors in a pickle, by their names.
+//! Collects the tensors in a pickle by name.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -7,39 +7,39 @@ use crate::formats::weights::budget::Budget;
 use crate::formats::weights::elements::TENSOR;
 use crate::formats::weights::{Format, WeightsError};
 
-/// The deepest nesting of containers.
+/// The deepest accepted nesting of containers.
 const MAX_DEPTH: usize = 100;
-/// The longest name (bytes).
+/// The longest accepted name (bytes).
 const MAX_NAME: usize = 4096;
-/// The longest value that is kept as metadata, and all of them together (bytes).
+/// The longest value kept as metadata, and of all of them together (bytes).
 const MAX_FACT: usize = 1024;
 const MAX_FACTS: usize = 64 << 10;
-/// How TorchScript calls a user's classes.
+/// The prefix of user classes in TorchScript.
 const SCRIPTED: &str = "__torch__.";
-/// A name for a tensor that is all of a file.
+/// The name of a tensor that is a whole file.
 const ALONE: &str = "tensor";
 
-/// What a pickle holds.
+/// The content of a pickle.
 #[derive(Debug, Default)]
 pub(in crate::formats::weights) struct Collected<'a> {
-    /// In the order of the file.
+    /// Tensors in file order.
     pub(in crate::formats::weights) tensors: Vec<(String, &'a View)>,
-    /// Numbers and texts beside them, such as `epoch`.
+    /// Numbers and strings beside them, such as `epoch`.
     pub(in crate::formats::weights) facts: BTreeMap<String, String>,
 }
 
-/// The tensors of `pickle`, called by the keys that lead to them, with dots between: `model.conv.weight`.
+/// Collects the tensors of `pickle`, named by the keys that lead to them, joined with dots: `model.conv.weight`.
 ///
-/// Looks into dictionaries, lists, and the modules of TorchScript. Anything else is ignored if there are no tensors in it.
+/// Traverses dictionaries, lists, and TorchScript modules. Anything else is ignored if it contains no tensors.
 ///
 /// # Errors
-/// [`WeightsError::NotTensors`] for an object of another class with tensors in it, or instead of them.
+/// Returns [`WeightsError::NotTensors`] for an object of another class that contains tensors, or in place of them.
 pub(in crate::formats::weights) fn collect<'a>(
     pickle: &'a Pickle,
     format: Format,
     budget: &mut Budget,
 ) -> Result<Collected<'a>, WeightsError> {
-    // Values may be shared, but not so that there is no end to it.
+    // Values may be shared, but the traversal must be finite.
     let steps = 4 * pickle.values.len() + 1000;
     let scripted = format == Format::TorchScript;
     let mut walk = Walk {
@@ -70,12 +70,12 @@ struct Walk<'a, 'b> {
     pickle: &'a Pickle,
     budget: &'b mut Budget,
     scripted: bool,
-    /// Of the value that is looked at.
+    /// Name of the current value.
     name: String,
     steps: usize,
-    /// Of all facts.
+    /// Size of all facts.
     size: usize,
-    /// Values that are known to have no tensors in them.
+    /// Values that are known to contain no tensors.
     empty: HashSet<Id>,
     found: Collected<'a>,
 }
@@ -116,7 +116,7 @@ impl<'a> Walk<'a, '_> {
                 Value::Text(key) => self.inside(key, value, depth)?,
                 Value::Int(key) => self.inside(&key.to_string(), value, depth)?,
                 _ if self.has_tensors(value)? => {
-                    return Err(self.refused("a dictionary with keys other than text".to_string()));
+                    return Err(self.refused("a dictionary with keys other than strings".to_string()));
                 }
                 _ => {}
             }
@@ -124,7 +124,7 @@ impl<'a> Walk<'a, '_> {
         Ok(())
     }
 
-    /// Visits what is called `key` in the value that is looked at.
+    /// Visits the entry `key` of the current value.
     fn inside(&mut self, key: &str, value: Id, depth: usize) -> Result<(), WeightsError> {
         let outer = self.name.len();
         if outer + key.len() > MAX_NAME {
@@ -156,7 +156,7 @@ impl<'a> Walk<'a, '_> {
 
     fn fact(&mut self, value: &Value) -> Result<(), WeightsError> {
         match value {
-            // A module of TorchScript has many attributes that are no news.
+            // The many attributes of a TorchScript module are not worth reporting.
             _ if self.scripted => {}
             Value::Bool(value) => self.keep(value.to_string()),
             Value::Int(value) => self.keep(value.to_string()),
@@ -175,7 +175,7 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    /// Whether there are tensors anywhere in the value at `id`.
+    /// Returns whether there are tensors anywhere in the value at `id`.
     fn has_tensors(&mut self, id: Id) -> Result<bool, WeightsError> {
         let mut waiting = vec![id];
         while let Some(id) = waiting.pop() {

@@ -1,4 +1,4 @@
-//! The functions that files of tensors are made of; of any other, a pickle's machine keeps only the name.
+//! The functions that tensor files use; of any other function, the machine keeps only the name.
 
 use super::machine::{Machine, VALUE, damaged};
 use super::{Id, Object, Storage, Value, View};
@@ -16,7 +16,7 @@ impl Machine<'_> {
         }
     }
 
-    /// The numbers in a tuple, if that is what it is.
+    /// Returns the numbers of a tuple, if it is one.
     fn numbers(&self, id: Id) -> Option<Vec<i64>> {
         let number = |&id: &Id| if let Value::Int(number) = self.value(id) { Some(*number) } else { None };
         matches!(self.value(id), Value::Tuple(_) | Value::List(_))
@@ -28,7 +28,7 @@ impl Machine<'_> {
         Ok(Value::Object(Box::new(Object { class, state: None, parts })))
     }
 
-    /// What `function` makes of the tuple of its arguments.
+    /// Evaluates `function` with the tuple of its arguments.
     pub(super) fn reduce(&mut self) -> Result<(), WeightsError> {
         let [function, arguments] = self.pop_array()?;
         let name = if let Value::Global(name) = self.value(function) { &**name } else { "" };
@@ -38,12 +38,12 @@ impl Machine<'_> {
                 &[storage, offset, shape, strides, ..],
             ) => {
                 let Some(view) = self.view(storage, offset, shape, strides) else {
-                    return Err(damaged("a tensor is not described as one"));
+                    return Err(damaged("the description of a tensor is not valid"));
                 };
                 self.budget.take(16 * view.shape.len() as u64 + VALUE)?;
                 self.push(Value::Tensor(Box::new(view)))
             }
-            // What is around a tensor: that it is trained, a type that TorchScript declares.
+            // Wrappers of a tensor: that it is trainable, or a type declared by TorchScript.
             (
                 "torch._utils._rebuild_parameter"
                 | "torch._utils._rebuild_parameter_with_state"
@@ -64,7 +64,7 @@ impl Machine<'_> {
         }
     }
 
-    /// A new instance of `class`.
+    /// Creates an instance of `class`.
     pub(super) fn call(&mut self, class: Id, parts: Vec<Id>) -> Result<Value, WeightsError> {
         self.budget.take(VALUE)?;
         Ok(match self.value(class) {
@@ -84,11 +84,12 @@ impl Machine<'_> {
         }
     }
 
-    /// What is outside of the pickle: `("storage", type, key, device, count)`, or the class of a whole module.
+    /// Resolves a reference outside of the pickle: `("storage", type, key, device, count)`, or the class of a whole
+    /// module.
     pub(super) fn persistent(&mut self) -> Result<Value, WeightsError> {
         let id = self.pop()?;
         let &[tag, class, key, ref rest @ ..] = self.tuple(id) else {
-            return Err(damaged("a storage is not described as one"));
+            return Err(damaged("the description of a storage is not valid"));
         };
         match (self.value(tag), self.value(class), self.value(key), rest) {
             (Value::Text(tag), Value::Global(class), _, _) if **tag == *"module" => Ok(Value::Global(class.clone())),
@@ -105,7 +106,7 @@ impl Machine<'_> {
                 let storage = Storage { key: key.clone(), class: class.clone(), count };
                 self.storage(storage)
             }
-            _ => Err(damaged("a storage is not described as one")),
+            _ => Err(damaged("the description of a storage is not valid")),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The stack machine of a pickle.
 //!
-//! Source of the operations: `Lib/pickletools.py` of Python 3. Those of protocols 0 and 1, which no version of PyTorch writes
-//! by itself, are left out.
+//! Source of the operations: `Lib/pickletools.py` of Python 3. Those of protocols 0 and 1, which no version of PyTorch
+//! writes by itself, are left out.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
@@ -11,19 +11,19 @@ use crate::formats::weights::WeightsError;
 use crate::formats::weights::budget::Budget;
 use crate::formats::weights::elements::damage;
 
-/// What a value takes in memory with all that leads to it, vectors growing in doublings (bytes).
+/// Memory of a value with everything that refers to it, with vectors growing by doubling (bytes).
 pub(super) const VALUE: u64 = 128;
 
-/// The longest text that is kept (bytes). Longer ones are the content of arrays of NumPy, among others.
+/// The longest string that is kept (bytes). Longer ones are the content of NumPy arrays, among others.
 const MAX_TEXT: u64 = 64 << 10;
 
-/// The longest name of a module or class that is read (bytes).
+/// The longest accepted name of a module or class (bytes).
 const MAX_NAME: u64 = 1024;
 
 /// Reads one pickle from `source`, up to its end.
 ///
 /// # Errors
-/// [`WeightsError::Damaged`] for what no pickle is, or for an operation that is not known.
+/// Returns [`WeightsError::Damaged`] if it is not a pickle, or for an unknown operation.
 pub(in crate::formats::weights) fn run(source: &mut dyn BufRead, budget: &mut Budget) -> Result<Pickle, WeightsError> {
     let mut machine = Machine {
         source,
@@ -47,7 +47,7 @@ pub(super) struct Machine<'a> {
     pub(super) storages: Vec<Storage>,
     pub(super) by_key: HashMap<Box<str>, usize>,
     stack: Vec<Id>,
-    /// How high the stack was at each open mark.
+    /// Height of the stack at each open mark.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
 }
@@ -57,7 +57,7 @@ pub(super) fn damaged(cause: impl Into<String>) -> WeightsError {
 }
 
 impl Machine<'_> {
-    /// One operation; `false` at the end.
+    /// Executes one operation; returns `false` at the end.
     fn step(&mut self) -> Result<bool, WeightsError> {
         let [operation] = self.bytes()?;
         let value = match operation {
@@ -82,7 +82,7 @@ impl Machine<'_> {
             b'X' => self.text::<4>()?,
             0x8c => self.text::<1>()?,
             0x8d => self.text::<8>()?,
-            // Text, in Python 2.
+            // A string, in Python 2.
             b'T' => self.text::<4>()?,
             b'U' => self.text::<1>()?,
             b'B' => self.skipped::<4>()?,
@@ -122,7 +122,7 @@ impl Machine<'_> {
         self.push(value).map(|()| true)
     }
 
-    /// Operations on values that are there.
+    /// Executes an operation on existing values.
     fn rearrange(&mut self, operation: u8) -> Result<(), WeightsError> {
         match operation {
             b'0' => self.pop().map(drop),
@@ -135,11 +135,11 @@ impl Machine<'_> {
             b'b' => self.build(),
             b'q' => self.bytes::<1>().and_then(|[place]| self.memorise(u32::from(place))),
             b'r' => self.bytes().and_then(|place| self.memorise(u32::from_le_bytes(place))),
-            // The next free place; a file of 2^32 of them is larger than memory.
+            // The next free place; a file with 2^32 of them would exceed memory.
             0x94 => self.memorise(self.memo.len() as u32),
             b'h' => self.bytes::<1>().and_then(|[place]| self.recall(u32::from(place))),
             b'j' => self.bytes().and_then(|place| self.recall(u32::from_le_bytes(place))),
-            _ => Err(damaged(format!("operation 0x{operation:02x} is none that PyTorch writes"))),
+            _ => Err(damaged(format!("operation 0x{operation:02x} is not one that PyTorch writes"))),
         }
     }
 
@@ -149,7 +149,7 @@ impl Machine<'_> {
         Ok(bytes)
     }
 
-    /// A length of `N` bytes and as many bytes as it says; nothing of what is longer than any name.
+    /// Reads a length of `N` bytes and that number of bytes; `None` if it is longer than any name.
     fn counted<const N: usize>(&mut self) -> Result<Option<Vec<u8>>, WeightsError> {
         let mut length = [0; 8];
         length[..N].copy_from_slice(&self.bytes::<N>()?);
@@ -163,7 +163,7 @@ impl Machine<'_> {
             content.read_to_end(&mut bytes).map(|found| found as u64)
         };
         match found.map_err(damage)? {
-            found if found < length => Err(damaged("a text is cut off")),
+            found if found < length => Err(damaged("a string is cut off")),
             _ => Ok((length <= MAX_TEXT).then_some(bytes)),
         }
     }
@@ -177,9 +177,9 @@ impl Machine<'_> {
         self.counted::<N>().map(|_| Value::Bytes)
     }
 
-    /// An integer in two's complement.
+    /// Reads an integer in two's complement.
     fn long<const N: usize>(&mut self) -> Result<Value, WeightsError> {
-        let bytes = self.counted::<N>()?.ok_or_else(|| damaged("an integer is of no use"))?;
+        let bytes = self.counted::<N>()?.ok_or_else(|| damaged("an integer is too long"))?;
         if bytes.len() > 8 {
             return Ok(Value::Long(bytes.into()));
         }
@@ -233,7 +233,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// How much of the stack is below the innermost mark, which nothing but [`Self::pop_to_mark`] goes below.
+    /// Returns the height of the stack at the innermost mark, which only [`Self::pop_to_mark`] goes below.
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
@@ -249,7 +249,7 @@ impl Machine<'_> {
         Ok(top)
     }
 
-    /// The topmost values, in the order in which they were pushed.
+    /// Pops the topmost values, in the order in which they were pushed.
     pub(super) fn pop_array<const N: usize>(&mut self) -> Result<[Id; N], WeightsError> {
         let mut values = [Id(0); N];
         for value in values.iter_mut().rev() {
@@ -287,29 +287,29 @@ impl Machine<'_> {
             Value::List(list) => list.extend(items),
             // Sets, queues ..
             Value::Object(object) => object.parts.extend(items),
-            _ => return Err(damaged("an item is appended to what is no list")),
+            _ => return Err(damaged("an item is appended to something that is not a list")),
         }
         Ok(())
     }
 
-    /// Puts keys and values into the dictionary on top of the stack.
+    /// Inserts keys and values into the dictionary on top of the stack.
     fn insert(&mut self, items: &[Id]) -> Result<(), WeightsError> {
         self.budget.take(12 * items.len() as u64)?;
         match self.top_mut()? {
             Value::Dict(dict) => dict.extend(pairs(items)?),
             Value::Object(object) => object.parts.extend(items),
-            _ => return Err(damaged("an item is put into what is no dictionary")),
+            _ => return Err(damaged("an item is inserted into something that is not a dictionary")),
         }
         Ok(())
     }
 
-    /// Gives attributes to what is on top of the stack.
+    /// Sets attributes of the value on top of the stack.
     fn build(&mut self) -> Result<(), WeightsError> {
         let attributes = self.pop()?;
         if let Value::Object(object) = self.top_mut()? {
             object.parts.extend(object.state.replace(attributes));
         }
-        // Attributes of a dictionary (`_metadata` of a `state_dict`) or of a tensor are no weights.
+        // Attributes of a dictionary (`_metadata` of a `state_dict`) or of a tensor are not weights.
         Ok(())
     }
 }

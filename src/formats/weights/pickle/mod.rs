@@ -1,11 +1,11 @@
-//! Python's pickles, read as data: a small strict part of the language, in which nothing is ever executed.
+//! Reads Python's pickles as data: a small strict subset of the language, in which nothing is executed.
 //!
-//! A pickle is a program for a stack machine that may call any Python function. This machine knows the handful of functions
-//! that files of tensors are made of (`functions.rs`); of any other it keeps only the name ([`Value::Object`]), so that a file
-//! can say what else it holds.
+//! A pickle is a program for a stack machine that may call any Python function. This machine knows the few functions
+//! that tensor files use (`functions.rs`); of any other it keeps only the name ([`Value::Object`]), so that messages
+//! can name the other content of a file.
 //!
-//! There are crates for this. `pytorch-reader` 0.22 forgets the order of a dictionary, which is that of the layers, copies
-//! what is referred to twice, and does not read TorchScript; `candle` brings a whole framework with it.
+//! Existing crates do not fit: `pytorch-reader` 0.22 loses the order of a dictionary, which is the layer order, copies
+//! shared values, and does not read TorchScript; `candle` depends on a whole framework.
 
 mod collect;
 mod functions;
@@ -16,7 +16,7 @@ use tch::Kind;
 pub(super) use collect::{Collected, collect};
 pub(super) use machine::run;
 
-/// Where a value is in a [`Pickle`].
+/// The index of a value in a [`Pickle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Id(u32);
 
@@ -30,38 +30,38 @@ pub(super) enum Value {
     Long(Box<[u8]>),
     Float(f64),
     Text(Box<str>),
-    /// Bytes, of which nothing is needed.
+    /// Bytes, whose content is not needed.
     Bytes,
     Tuple(Vec<Id>),
     List(Vec<Id>),
-    /// In the order in which the items were put in.
+    /// Items in insertion order.
     Dict(Vec<(Id, Id)>),
     /// A class or function, as `module.name`.
     Global(Box<str>),
     /// Elements of tensors: an index of [`Pickle::storages`].
     Storage(usize),
     Tensor(Box<View>),
-    /// Something that a function other than the known ones would have made.
+    /// An object that an unknown function would have created.
     Object(Box<Object>),
 }
 
-/// What is known of an object that was not made.
+/// The known facts about an object that was not created.
 #[derive(Debug)]
 pub(super) struct Object {
-    /// Its class, or the function that makes it.
+    /// Its class, or the function that creates it.
     pub(super) class: Id,
-    /// Its attributes, mostly a dictionary.
+    /// Its attributes, usually a dictionary.
     pub(super) state: Option<Id>,
-    /// All else that it would be made of.
+    /// The other values that it would be created from.
     pub(super) parts: Vec<Id>,
 }
 
-/// A tensor as a part of a storage.
+/// A tensor as a view of a storage.
 #[derive(Debug)]
 pub(super) struct View {
     /// Its elements: an index of [`Pickle::storages`].
     pub(super) storage: usize,
-    /// The first of them.
+    /// Index of the first element.
     pub(super) offset: i64,
     pub(super) shape: Vec<i64>,
     pub(super) strides: Vec<i64>,
@@ -73,11 +73,11 @@ pub(super) struct Storage {
     pub(super) key: Box<str>,
     /// Its type, such as `torch.FloatStorage`.
     pub(super) class: Box<str>,
-    /// How many elements it has.
+    /// Number of elements.
     pub(super) count: u64,
 }
 
-/// The types of storages whose elements libtorch can compute with here.
+/// The storage types whose elements libtorch supports.
 const STORAGES: [(&str, Kind); 10] = [
     ("torch.DoubleStorage", Kind::Double),
     ("torch.FloatStorage", Kind::Float),
@@ -92,23 +92,23 @@ const STORAGES: [(&str, Kind); 10] = [
 ];
 
 impl Storage {
-    /// What its elements are, if they can be computed with.
+    /// Returns the dtype of its elements, if it is supported.
     pub(super) fn kind(&self) -> Option<Kind> {
         STORAGES.iter().find(|(class, _)| *class == &*self.class).map(|(_, kind)| *kind)
     }
 }
 
-/// All values of a pickle. They refer to each other by [`Id`], so that shared and even cyclic ones are no trouble.
+/// All values of a pickle. They refer to each other by [`Id`], so that shared and cyclic values are possible.
 #[derive(Debug)]
 pub(super) struct Pickle {
     values: Vec<Value>,
     pub(super) root: Id,
-    /// In the order in which they are first referred to.
+    /// Storages in the order of first reference.
     pub(super) storages: Vec<Storage>,
 }
 
 impl Pickle {
-    /// The value at `id`.
+    /// Returns the value at `id`.
     pub(super) fn value(&self, id: Id) -> &Value {
         self.values.get(id.0 as usize).unwrap_or(&Value::None)
     }
@@ -117,7 +117,7 @@ impl Pickle {
         self.value(self.root)
     }
 
-    /// The text at `id`, if it is one.
+    /// Returns the string at `id`, if it is one.
     pub(super) fn text(&self, id: Id) -> Option<&str> {
         match self.value(id) {
             Value::Text(text) => Some(text),
@@ -125,11 +125,11 @@ impl Pickle {
         }
     }
 
-    /// What `object` is an instance of.
+    /// Returns the class of `object`.
     pub(super) fn class(&self, object: &Object) -> &str {
         match self.value(object.class) {
             Value::Global(class) => class,
-            // A method of another object, or worse.
+            // A method of another object, or something more complex.
             _ => "of unknown class",
         }
     }
