@@ -120,6 +120,40 @@ impl Surrogate {
             Self::StraightThrough => one,
         }
     }
+
+    /// `G(x)`, an antiderivative of [`derivative`](Self::derivative): the spike made smooth.
+    ///
+    /// From 0 to 1 for surrogates of area 1; `x / (1 + slope abs(x))` for `fast_sigmoid` and `x` for `straight_through`.
+    pub fn antiderivative(self, x: f64) -> f64 {
+        match self {
+            Self::Atan { alpha } => 0.5 + (std::f64::consts::FRAC_PI_2 * alpha * x).atan() / std::f64::consts::PI,
+            Self::FastSigmoid { slope } => x / (1.0 + slope * x.abs()),
+            Self::Sigmoid { slope } => 1.0 / (1.0 + (-slope * x).exp()),
+            Self::Triangle { width } => {
+                let outside = (1.0 - x.abs() / width).max(0.0);
+                let tail = outside * outside / 2.0;
+                if x > 0.0 { 1.0 - tail } else { tail }
+            }
+            Self::Rectangle { width } => (0.5 + x / width).clamp(0.0, 1.0),
+            Self::Gaussian { sigma } => 0.5 + 0.5 * error_function(x / (sigma * std::f64::consts::SQRT_2)),
+            Self::StraightThrough => x,
+        }
+    }
+}
+
+/// `erf(x) = 2 / sqrt(pi) e^(-x^2) (x + 2 x^3 / 3 + 4 x^5 / 15 + ..)`: all terms of one sign, so that no digits are lost.
+fn error_function(x: f64) -> f64 {
+    // From here on it is 1 to the last digit.
+    if x.abs() > 6.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum, mut odd) = (x, 0.0, 1.0);
+    while sum + term != sum {
+        sum += term;
+        odd += 2.0;
+        term *= 2.0 * x * x / odd;
+    }
+    std::f64::consts::FRAC_2_SQRT_PI * (-x * x).exp() * sum
 }
 
 fn one() -> f64 {

@@ -32,6 +32,7 @@ pub fn evaluate(formula: &Formula, inputs: &[&Tensor]) -> Result<Vec<Tensor>, Tc
             Operation::Ln1p(a) => values[a].f_log1p()?,
             Operation::Floor(a) | Operation::Count(a) => values[a].f_floor()?,
             Operation::Abs(a) => values[a].f_abs()?,
+            Operation::Detach(a) => values[a].shallow_clone(),
             Operation::Fire(a) => values[a].f_gt(0.0)?.f_to_kind(like.kind())?,
         };
         values.push(value);

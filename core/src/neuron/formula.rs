@@ -1,9 +1,9 @@
-//! Recorded formulas, evaluated with tensors on any device or printed as source code.
+//! Recorded formulas: evaluated with numbers or with tensors on any device, differentiated, or printed as source code.
 
 use std::cell::RefCell;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use super::Real;
+use super::{Fire, Heaviside, Real};
 
 /// An operation of a recorded formula; operands are indices of earlier operations.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +42,8 @@ pub enum Operation {
     Fire(usize),
     /// The number of spikes: `floor(a)`.
     Count(usize),
+    /// `a`, through which no gradient flows.
+    Detach(usize),
 }
 
 thread_local! {
@@ -88,6 +90,76 @@ impl Formula {
     pub fn outputs(&self) -> &[usize] {
         &self.outputs
     }
+
+    /// The number of inputs.
+    pub fn inputs(&self) -> usize {
+        self.operations.iter().filter(|operation| matches!(operation, Operation::Input(_))).count()
+    }
+
+    /// The outputs at `inputs`, plain numbers; fewer of them than [`inputs`](Self::inputs) are a panic.
+    ///
+    /// ```
+    /// use tch_spiking_core::neuron::{Formula, Real};
+    ///
+    /// let formula = Formula::record(2, |x| vec![x[0] * x[1], x[0].max(x[1])]);
+    /// assert_eq!(formula.at(&[2.0, 3.0]), [6.0, 3.0]);
+    /// ```
+    pub fn at(&self, inputs: &[f64]) -> Vec<f64> {
+        self.at_with(inputs, &Heaviside)
+    }
+
+    /// The outputs at `inputs`, numbers of any kind, with `fire` for the spikes; fewer of them than
+    /// [`inputs`](Self::inputs) are a panic.
+    pub fn at_with<R: Real, F: Fire<R>>(&self, inputs: &[R], fire: &F) -> Vec<R> {
+        let values = self.replay(inputs, fire).numbers;
+        self.outputs.iter().map(|&output| values[output]).collect()
+    }
+
+    /// What every step gives at `inputs`.
+    pub(super) fn replay<R: Real, F: Fire<R>>(&self, inputs: &[R], fire: &F) -> Replay<R> {
+        let absent = R::constant(0.0);
+        let (mut v, mut masks) = (Vec::with_capacity(self.operations.len()), Vec::with_capacity(self.operations.len()));
+        for operation in &self.operations {
+            let mut mask = None;
+            let number = match *operation {
+                Operation::Input(index) => inputs[index],
+                Operation::Constant(value) => R::constant(value),
+                Operation::Add(a, b) => v[a] + v[b],
+                Operation::Sub(a, b) => v[a] - v[b],
+                Operation::Mul(a, b) => v[a] * v[b],
+                Operation::Div(a, b) => v[a] / v[b],
+                Operation::Max(a, b) => R::max(v[a], v[b]),
+                Operation::Min(a, b) => R::min(v[a], v[b]),
+                Operation::Greater(a, b) => {
+                    mask = Some(R::greater(v[a], v[b]));
+                    absent
+                }
+                Operation::Select(which, a, b) => match masks[which] {
+                    Some(which) => R::select(which, v[a], v[b]),
+                    None => v[b],
+                },
+                Operation::Exp(a) => R::exp(v[a]),
+                Operation::ExpM1(a) => R::exp_m1(v[a]),
+                Operation::Ln1p(a) => R::ln_1p(v[a]),
+                Operation::Floor(a) => R::floor(v[a]),
+                Operation::Abs(a) => R::abs(v[a]),
+                Operation::Fire(a) => fire.once(v[a]),
+                Operation::Count(a) => fire.count(v[a]),
+                Operation::Detach(a) => R::detach(v[a]),
+            };
+            v.push(number);
+            masks.push(mask);
+        }
+        Replay { numbers: v, masks }
+    }
+}
+
+/// What the steps of a formula gave.
+pub(super) struct Replay<R: Real> {
+    /// The number of each step; 0 for a comparison.
+    pub numbers: Vec<R>,
+    /// The answer of each comparison.
+    pub masks: Vec<Option<R::Mask>>,
 }
 
 impl Traced {
@@ -150,5 +222,8 @@ impl Real for Traced {
     }
     fn select(mask: TracedMask, if_true: Self, if_false: Self) -> Self {
         Self(record(Operation::Select(mask.0, if_true.0, if_false.0)))
+    }
+    fn detach(self) -> Self {
+        Self(record(Operation::Detach(self.0)))
     }
 }

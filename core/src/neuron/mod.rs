@@ -7,10 +7,13 @@
 //! | `fire.rs` | the spike as an explicit operation ([`Fire`]) |
 //! | `erased.rs` | type-erased models ([`Neuron`]) |
 //! | `formula.rs` | formulas recorded as a list of operations ([`Formula`]) |
+//! | `dual.rs` | derivatives in forward mode: numbers with their partial derivatives ([`Dual`]) |
+//! | `vjp.rs` | derivatives in reverse mode: the formula of a formula's gradient ([`Formula::vjp`]) |
 //! | `kernels/` | the CPU kernels of the models |
 //! | `elementary.rs` | exponentials and logarithms that vectorise |
 //! | `registry.rs` | the models available to specifications |
 
+mod dual;
 mod elementary;
 mod erased;
 mod error;
@@ -21,10 +24,12 @@ mod model;
 mod models;
 mod real;
 mod registry;
+mod vjp;
 
+pub use dual::Dual;
 pub use erased::{Neuron, RateNeuron};
 pub use error::NeuronError;
-pub use fire::{Fire, Heaviside, Recorded};
+pub use fire::{Fire, Heaviside, Recorded, Smooth};
 pub use formula::{Formula, Operation, Traced, TracedMask};
 pub use model::{
     Initial, Learned, NeuronModel, Rate, RateModel, Rates, StateArray, StateVariable, StepInput, WithRate, WithoutRate,

@@ -7,9 +7,10 @@ use super::elementary;
 /// A number type that neuron models compute with. Implemented by this crate only.
 ///
 /// A model's formula is written once, generic over `Real`, and runs as `f32` and `f64` (inlined into the fused CPU
-/// kernels, where the compiler turns it into vector instructions) and as [`Traced`](super::Traced) (recorded, then
-/// evaluated with tensors on any device). There is no branching on values, only [`select`](Real::select): both sides
-/// are computed, and the value of the unselected side (NaN included) does not matter.
+/// kernels, where the compiler turns it into vector instructions), as [`Traced`](super::Traced) (recorded, then
+/// evaluated with tensors on any device) and as [`Dual`](super::Dual) (with its derivatives). There is no branching on
+/// values, only [`select`](Real::select): both sides are computed, and the value of the unselected side (NaN included)
+/// does not matter.
 pub trait Real:
     sealed::Sealed
     + Copy
@@ -46,6 +47,8 @@ pub trait Real:
     fn greater(self, other: Self) -> Self::Mask;
     /// Returns `if_true` where `mask` is true, otherwise `if_false`.
     fn select(mask: Self::Mask, if_true: Self, if_false: Self) -> Self;
+    /// The same number, through which no gradient flows.
+    fn detach(self) -> Self;
 
     /// Limits the number to the largest finite number of the type, so that results computed from it stay finite.
     #[inline(always)]
@@ -103,6 +106,10 @@ macro_rules! float {
             fn select(mask: bool, if_true: Self, if_false: Self) -> Self {
                 if mask { if_true } else { if_false }
             }
+            #[inline(always)]
+            fn detach(self) -> Self {
+                self
+            }
         }
     };
 }
@@ -115,4 +122,5 @@ mod sealed {
     impl Sealed for f32 {}
     impl Sealed for f64 {}
     impl Sealed for crate::neuron::Traced {}
+    impl<R: super::Real, const N: usize> Sealed for crate::neuron::Dual<R, N> {}
 }

@@ -27,6 +27,7 @@ pub(super) fn statements(
             _ if !needed[position] => String::new(),
             Operation::Input(index) => inputs[index].clone(),
             Operation::Constant(value) => constant(value),
+            Operation::Detach(a) => names[a].clone(),
             Operation::Fire(distance) => {
                 let (name, zero) = (format!("{prefix}{position}"), constant(0.0));
                 let distance = &names[distance];
@@ -79,5 +80,6 @@ fn call(operation: Operation) -> (&'static str, Vec<usize>) {
         Operation::Floor(a) | Operation::Count(a) => ("floor", vec![a]),
         Operation::Fire(a) => ("gt", vec![a]),
         Operation::Abs(a) => ("abs", vec![a]),
+        Operation::Detach(a) => ("detach", vec![a]),
     }
 }

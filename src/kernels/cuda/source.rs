@@ -157,6 +157,7 @@ fn statements(formula: &Formula, inputs: &[String]) -> (String, Vec<String>) {
             Operation::Floor(a) | Operation::Count(a) => format!("real_floor(v{a})"),
             Operation::Fire(a) => format!("v{a} > 0 ? (real)1 : (real)0"),
             Operation::Abs(a) => format!("real_abs(v{a})"),
+            Operation::Detach(a) => format!("v{a}"),
         };
         let _ = writeln!(body, "    const {kind} v{position} = {value};");
     }

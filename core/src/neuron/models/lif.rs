@@ -21,6 +21,9 @@ const SOFTPLUS_TAIL: f64 = -20.0;
 /// rate over a long run is therefore `a(J)` for every timestep up to `tau_ref`. With a longer timestep, up to
 /// `dt - tau_ref` is lost per spike, and there is never more than one spike per timestep.
 ///
+/// **Gradients through time**: with `d` the active part of the step, `dv'/dv = e^(-d / tau_rc)` and `dv'/dJ = 1 - e^(-d / tau_rc)`.
+/// The reset, the refractory time and the time of the crossing are constants (the reset is *detached*).
+///
 /// ```
 /// use tch_spiking_core::neuron::{Heaviside, Lif, NeuronModel, RateModel, StepInput};
 ///
@@ -120,7 +123,8 @@ impl NeuronModel for Lif {
         let StepInput { current, dt, .. } = input;
         let [voltage, refractory] = *state;
         let (zero, one, step) = (R::constant(0.0), R::constant(1.0), R::constant(dt));
-        let active = (step - refractory).max(zero).min(step);
+        // Gradients flow through the membrane and the spike, not through the refractory time or the time of the crossing.
+        let active = (step - refractory.detach()).max(zero).min(step);
         let voltage = voltage - (current - voltage) * (-active / R::constant(self.tau_rc)).exp_m1();
         let spikes = voltage.greater(one);
         // The time since the exact threshold crossing, which lies in the active part of the step. It is clamped against
@@ -129,7 +133,7 @@ impl NeuronModel for Lif {
         let since = (R::constant(-self.tau_rc) * crossing.ln_1p()).min(active).max(zero);
         *state = [
             R::select(spikes, zero, voltage.max(R::constant(self.min_voltage))),
-            R::select(spikes, R::constant(self.tau_ref) - since, refractory - step),
+            R::select(spikes, R::constant(self.tau_ref) - since, refractory - step).detach(),
         ];
         fire.once(voltage - one) * R::constant(self.amplitude / dt)
     }

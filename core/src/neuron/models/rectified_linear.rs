@@ -11,6 +11,9 @@ use crate::neuron::{
 /// **Step**: `v += max(J, 0) dt`, `n = floor(v)` spikes, `v -= n`, output `A n / dt`. Several spikes per timestep are
 /// possible, so the mean over time equals the rate for every `J` and `dt` (Nengo's `SpikingRectifiedLinear`).
 ///
+/// **Gradients through time**: the derivative of `floor` is taken to be 1, also in `v -= n`. So the output's derivative is that
+/// of the rate, and nothing flows to later steps: charge counts once, as it does in the sum of the spikes.
+///
 /// ```
 /// use tch_spiking_core::neuron::{Heaviside, NeuronModel, RectifiedLinear, StepInput};
 ///
