@@ -19,7 +19,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`neuron`], [`spec`], [`surrogate`] | neuron models, network specifications and surrogate derivatives, from the [`core`](crate::core) crate |
+//! | [`neuron`], [`spec`], [`surrogate`] | neuron models, network specifications and surrogate derivatives, from the `core` crate |
 //! | [`network`] | networks with their tensors ([`Network`]), the builder, and the state in inference |
 //! | [`engine`] | forward passes, simulation over time, probes, recordings |
 //! | [`operation`] | neurons and synapses as tensor operations |

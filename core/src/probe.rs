@@ -72,7 +72,7 @@ impl Probe {
         };
         let Some((_, kind)) = layers.clone().find(|(name, _)| *name == self.layer) else {
             let names: Vec<_> = layers.map(|(name, _)| name).collect();
-            return fail(format!("there is no such layer; there are {}", names.join(", ")));
+            return fail(format!("there is no such layer; available: {}", names.join(", ")));
         };
         match (&self.quantity, kind) {
             (Quantity::Output, _) => Ok(()),
@@ -81,7 +81,7 @@ impl Probe {
                 if names.contains(&name.as_str()) {
                     return Ok(());
                 }
-                fail(format!("its neurons have the state {}", names.join(", ")))
+                fail(format!("the state variables of its neurons are {}", names.join(", ")))
             }
             (Quantity::SpikeCount | Quantity::Current, LayerKind::Neuron(_)) => Ok(()),
             (Quantity::SpikeCount | Quantity::Current | Quantity::State(_), _) => {
