@@ -45,7 +45,17 @@ fn case(input: Vec<i64>, choices: &[Choice], seed: u64, steps: usize) -> Case {
         growing.layer(*choice, &mut rng);
     }
     let spec = growing.close(&mut rng);
-    let graph = Graph::new(&spec).unwrap_or_else(|error| panic!("{error}\n{spec:#?}"));
+    let parameters = fill(&spec, &mut rng);
+    let size = sizes(&spec.input).iter().product::<usize>() * steps;
+    let sparse = rng.random_bool(0.3);
+    let value = |_| if sparse && rng.random_bool(0.8) { 0.0 } else { rng.random_range(-1.0..3.0) };
+    let sequence = (0..size).map(value).collect();
+    Case { spec, parameters, seed, steps, sequence }
+}
+
+/// Parameters with which many neurons spike.
+pub fn fill(spec: &NetworkSpec, rng: &mut ChaCha8Rng) -> Parameters {
+    let graph = Graph::new(spec).unwrap_or_else(|error| panic!("{error}\n{spec:#?}"));
     let parameters = graph.parameters().map(|(name, parameter)| {
         let count = parameter.shape.iter().product::<i64>() as usize;
         let is_decay = parameter.name == "decay";
@@ -59,12 +69,7 @@ fn case(input: Vec<i64>, choices: &[Choice], seed: u64, steps: usize) -> Case {
         let values = (0..count).map(|_| scale * rng.random_range(low..high)).collect();
         (name, Array { shape: parameter.shape.clone(), values })
     });
-    let parameters = parameters.collect();
-    let size = sizes(&spec.input).iter().product::<usize>() * steps;
-    let sparse = rng.random_bool(0.3);
-    let value = |_| if sparse && rng.random_bool(0.8) { 0.0 } else { rng.random_range(-1.0..3.0) };
-    let sequence = (0..size).map(value).collect();
-    Case { spec, parameters, seed, steps, sequence }
+    parameters.collect()
 }
 
 /// A network to which layers are added.
