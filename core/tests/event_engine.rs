@@ -155,7 +155,7 @@ fn what_does_not_fit_is_said() {
         let options = RunOptions { probes: &[probe], ..RunOptions::new(1) };
         network.record(Signal::Constant(&image), options).unwrap_err()
     };
-    assert!(message(probe(Probe::output("lif9"))).contains("there is no such layer; there are conv1, lif1, branch"));
+    assert!(message(probe(Probe::output("lif9"))).contains("there is no such layer; available: conv1, lif1, branch"));
     assert!(message(probe(Probe::state("lif1", "fatigue"))).contains("voltage, refractory_time"));
     let not_neurons = probe(Probe::new("conv1", Quantity::Current));
     assert!(matches!(not_neurons, EventError::Network(NetworkError::Probe { .. })));
