@@ -18,7 +18,7 @@ struct Sources {
 const SOURCES: [Sources; 2] = [
     Sources {
         folder: "core/src",
-        rooms: &["simd", "threads", "names", "synapse", "neuron", "surrogate", "spec", "probe", "file", "event"],
+        rooms: &["simd", "threads", "names", "synapse", "neuron", "spec", "probe", "file", "event"],
         known: &[],
     },
     Sources {

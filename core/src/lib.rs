@@ -20,11 +20,10 @@ pub mod neuron;
 pub mod probe;
 pub mod simd;
 pub mod spec;
-pub mod surrogate;
 pub mod synapse;
 pub mod threads;
 
 pub use event::EventNetwork;
-pub use neuron::kernels;
+pub use neuron::{kernels, surrogate};
 pub use spec::NetworkSpec;
 pub use synapse::Synapse;

@@ -10,6 +10,7 @@
 //! | `dual.rs` | derivatives in forward mode: numbers with their partial derivatives ([`Dual`]) |
 //! | `vjp.rs` | derivatives in reverse mode: the formula of a formula's gradient ([`Formula::vjp`]) |
 //! | `kernels/` | the CPU kernels of the models |
+//! | `surrogate.rs` | derivatives of the spike |
 //! | `elementary.rs` | exponentials and logarithms that vectorise |
 //! | `registry.rs` | the models available to specifications |
 
@@ -24,6 +25,7 @@ mod model;
 mod models;
 mod real;
 mod registry;
+pub mod surrogate;
 mod vjp;
 
 pub use dual::Dual;
