@@ -50,7 +50,7 @@ unsafe extern "C" {
 /// Returns an error if an output already requires gradients (computed without `no_grad`, or itself an input) or is an
 /// integer tensor.
 ///
-/// ```
+/// ```text
 /// use tch::{no_grad, Kind, Tensor};
 /// use tch_spiking::autograd::attach;
 ///
