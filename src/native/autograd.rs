@@ -50,11 +50,11 @@ unsafe extern "C" {
 /// Returns an error if an output already requires gradients (computed without `no_grad`, or itself an input) or is an
 /// integer tensor.
 ///
-/// ```text
+/// ```
 /// use tch::{no_grad, Kind, Tensor};
 /// use tch_spiking::autograd::attach;
 ///
-/// The cube, with a custom gradient.
+/// // The cube, with a custom gradient.
 /// let x = Tensor::from_slice(&[1.0, 2.0]).set_requires_grad(true);
 /// let y = no_grad(|| &x * &x * &x);
 /// let saved = x.detach();
