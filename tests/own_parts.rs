@@ -118,7 +118,7 @@ fn noise_depends_on_nothing_but_its_key() {
     let input = mixed(0.0, 1.0, &[7, 2, 5, 4], Kind::Float);
     let probe = [Probe::output("noisy1")];
     let run = |memory: usize, engine: Engine| {
-        let simulation = Simulation { steps: 30, probes: &probe, memory, engine };
+        let simulation = Simulation::new(30).probes(&probe).memory(memory).engine(engine);
         simulation.run(&network, &Activity::constant(&input)).unwrap().probed.remove(&probe[0]).unwrap()
     };
     let whole = run(1 << 30, Engine::Dense);
@@ -130,10 +130,17 @@ fn noise_depends_on_nothing_but_its_key() {
     tch::set_num_threads(1);
     assert_eq!(bits(&run(1 << 30, Engine::Dense)), bits(&whole));
     tch::set_num_threads(threads);
+    // Later samples of a larger set.
+    let rest = Simulation::new(30).probes(&probe).first_sample(3);
+    let later = Activity::constant(&input.narrow(0, 3, 4));
+    let dense = rest.engine(Engine::Dense).run(&network, &later).unwrap().probed.remove(&probe[0]).unwrap();
+    assert_eq!(bits(&dense), bits(&whole.narrow(1, 3, 4)));
     // Sums in another order may move a voltage across the number drawn, once in a long while.
     let event = run(1 << 30, Engine::Event);
     let different = event.ne_tensor(&whole).sum(Kind::Int64).int64_value(&[]);
     assert!(different <= whole.numel() as i64 / 1000, "{different} of {}", whole.numel());
+    let part = rest.engine(Engine::Event).run(&network, &later).unwrap().probed.remove(&probe[0]).unwrap();
+    assert_eq!(bits(&part), bits(&event.narrow(1, 3, 4)));
     let other = network.simulate(&input.narrow(0, 0, 1), 30, &probe).unwrap();
     assert_eq!(bits(&other.probed[&probe[0]]), bits(&whole.narrow(1, 0, 1)));
 }

@@ -68,7 +68,7 @@ fn batches_and_threads_do_not_change_a_bit() {
     };
     for (varying, signal) in [(false, Signal::Constant(&images)), (true, Signal::Varying(&sequences))] {
         for threads in [1, 2, 5] {
-            let seen = network.run_all(signal, threads, options, |seen: &mut Vec<_>, done| {
+            let seen = network.run_all(signal, &threads, options, |seen: &mut Vec<_>, done| {
                 let stored: f32 = done.stored_counts(4).flatten().sum();
                 seen.push((done.index, done.output, done.probed, stored));
             });

@@ -149,7 +149,7 @@ fn correlations(network: &SpikingSequential, data: &Labelled, options: ReportOpt
         .map(|layer| Probe::spike_count(layer.name()))
         .collect();
     let ReportOptions { steps, memory, engine, .. } = options;
-    let simulation = Simulation { steps, probes: &probes, memory, engine };
+    let simulation = Simulation::new(steps).probes(&probes).memory(memory).engine(engine);
     let images = Activity::Constant(images);
     let recording = simulation.run(network, &images)?;
     let mut correlations = Correlations { recording, found: Vec::new() };

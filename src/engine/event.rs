@@ -7,9 +7,9 @@ use tch_spiking_core::event::{EventError, EventNetwork, RunOptions, Signal};
 use tch_spiking_core::file::Array;
 use tch_spiking_core::kernels::Number;
 
-use super::{Activity, Probe, Quantity, Recording};
+use super::{Activity, Quantity, Recording};
 use crate::error::Result;
-use crate::kernels::{TensorNumber, elements};
+use crate::kernels::{LibtorchThreads, TensorNumber, elements};
 use crate::network::Network;
 
 /// Compiles `network` for the event engine.
@@ -23,11 +23,6 @@ pub(crate) fn compile<R: Number>(network: &Network) -> Result<EventNetwork<R>> {
     };
     let parameters = network.named_parameters().into_iter().map(array).collect::<Result<_, TchError>>()?;
     Ok(EventNetwork::new(network.spec(), network.seed(), &parameters)?)
-}
-
-/// Returns the number of threads on which samples are simulated.
-pub(crate) fn threads() -> usize {
-    usize::try_from(tch::get_num_threads()).unwrap_or(1)
 }
 
 /// `input`, checked and contiguous.
@@ -50,18 +45,16 @@ struct Part<R> {
     probed: Vec<Vec<R>>,
 }
 
-/// Runs `steps` timesteps of an input from a fresh state.
+/// Runs an input from a fresh state.
 pub(crate) fn record<R: Number + TensorNumber + tch::kind::Element>(
     event: &EventNetwork<R>,
     network: &Network,
     input: &Activity,
-    steps: i64,
-    probes: &[Probe],
+    options: RunOptions,
 ) -> Result<Recording> {
     let input = contiguous(network, input)?;
-    let batch = input.batch();
-    let options = RunOptions { probes, ..RunOptions::new(usize::try_from(steps).unwrap_or(0)) };
-    let parts = event.run_all(signal(&input)?, threads(), options, |parts: &mut Vec<Part<R>>, done| {
+    let (batch, steps, probes) = (input.batch(), options.steps as i64, options.probes);
+    let parts = event.run_all(signal(&input)?, &LibtorchThreads, options, |parts: &mut Vec<Part<R>>, done| {
         parts.push(Part { index: done.index, output: done.output, probed: done.probed });
     })?;
     let mut parts: Vec<Part<R>> = parts.into_iter().flatten().collect();

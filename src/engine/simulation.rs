@@ -1,7 +1,7 @@
 //! A whole simulation from a fresh state, split to fit into memory.
 
 use tch::{Device, Kind};
-use tch_spiking_core::event::EventNetwork;
+use tch_spiking_core::event::{EventNetwork, RunOptions};
 use tch_spiking_core::kernels::Number;
 use tch_spiking_core::spec::{NetworkError, Node, Origin};
 
@@ -33,11 +33,13 @@ pub struct Simulation<'a> {
     pub memory: usize,
     /// Engine that runs the simulation.
     pub engine: Engine,
+    /// Number of the first sample, on which the noise of noisy neurons depends: one batch of many need not repeat another's.
+    pub first_sample: u64,
 }
 
 impl Default for Simulation<'_> {
     fn default() -> Self {
-        Self { steps: 1, probes: &[], memory: 16 << 20, engine: Engine::Auto }
+        Self { steps: 1, probes: &[], memory: 16 << 20, engine: Engine::Auto, first_sample: 0 }
     }
 }
 
@@ -74,6 +76,12 @@ impl<'a> Simulation<'a> {
         Self { memory, ..self }
     }
 
+    /// The same with another number of the [first sample](Self::first_sample).
+    #[must_use]
+    pub fn first_sample(self, first_sample: u64) -> Self {
+        Self { first_sample, ..self }
+    }
+
     /// Runs `network` on `input` from a fresh state. The images do not influence each other, so how they are split into
     /// batches does not change the result.
     ///
@@ -94,7 +102,7 @@ impl<'a> Simulation<'a> {
         input: &Activity,
     ) -> Result<Recording> {
         match self.event::<R>(network, input)? {
-            Some(event) => event::record(&event, network, input, self.steps, self.probes),
+            Some(event) => event::record(&event, network, input, self.options()),
             None => self.run_dense(network, input),
         }
     }
@@ -145,7 +153,12 @@ impl<'a> Simulation<'a> {
             let cause = "it was compiled from a network of other layers: compile this one".to_string();
             return Err(NetworkError::State(cause).into());
         }
-        event::record(compiled, network, input, self.steps, self.probes)
+        event::record(compiled, network, input, self.options())
+    }
+
+    fn options(&self) -> RunOptions<'a> {
+        let steps = usize::try_from(self.steps).unwrap_or(0);
+        RunOptions { probes: self.probes, first_sample: self.first_sample, ..RunOptions::new(steps) }
     }
 
     fn run_dense(&self, network: &Network, input: &Activity) -> Result<Recording> {
@@ -183,7 +196,7 @@ impl<'a> Simulation<'a> {
     fn run_tile(&self, network: &Network, input: &Activity, stretch: i64, first: i64) -> Result<Recording> {
         network.check_input(input.tensor(), input.leading(), network.kind())?;
         let mut state = network.zero_state(input.batch())?;
-        state.set_first_sample(first.unsigned_abs());
+        state.set_first_sample(self.first_sample.wrapping_add(first.unsigned_abs()));
         if stretch >= self.steps {
             return record(network, input, self.steps, &mut state, self.probes);
         }

@@ -24,11 +24,12 @@ pub fn spiking_loss(
     const BATCH: i64 = 250;
     let _without_gradient = tch::no_grad_guard();
     let count = options.samples.unwrap_or(i64::MAX).clamp(0, samples.len());
-    let mut sum = 0.0;
+    let (mut sum, mut done) = (0.0, 0);
     for batch in batches(samples, count, BATCH, network) {
         let batch = batch?;
         let steps = batch.input.steps().unwrap_or(options.steps);
-        let simulation = Simulation { steps, memory: options.memory, engine: options.engine, probes: &[] };
+        let simulation = Simulation::new(steps).memory(options.memory).engine(options.engine).first_sample(done);
+        done += batch.input.batch().unsigned_abs();
         let output = Activity::Varying(simulation.run(network, &batch.input)?.output);
         let loss = objective.loss(&output, &batch.target)?.f_to_kind(Kind::Double)?.f_double_value(&[])?;
         sum += loss * batch.input.batch() as f64;

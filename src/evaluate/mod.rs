@@ -15,7 +15,7 @@ use tch_spiking_core::kernels::Number;
 use crate::data::{Batch, DataError, Samples, Target, batches};
 use crate::engine::{Engine, EventNetwork, Probe, Simulation, event};
 use crate::error::Result;
-use crate::kernels::{TensorNumber, elements};
+use crate::kernels::{LibtorchThreads, TensorNumber, elements};
 use crate::network::{LayerKind, NeuronSpec, SpikingSequential};
 
 pub use self::loss::spiking_loss;
@@ -156,8 +156,7 @@ fn evaluate<R: Number + TensorNumber + tch::kind::Element>(
     let start = Instant::now();
     let neurons: Vec<_> = network.layers().iter().enumerate().filter(|(_, layer)| layer.neurons() > 0).collect();
     let probes: Vec<Probe> = neurons.iter().map(|(_, layer)| Probe::spike_count(layer.name())).collect();
-    let simulation =
-        Simulation { steps: options.steps, probes: &probes, memory: options.memory, engine: options.engine };
+    let simulation = Simulation::new(options.steps).probes(&probes).memory(options.memory).engine(options.engine);
     let dt = network.spec().dt;
     let watched: Vec<Watched> = neurons
         .iter()
@@ -175,7 +174,8 @@ fn evaluate<R: Number + TensorNumber + tch::kind::Element>(
         let batch = batch?;
         let labels = Vec::<i64>::try_from(classes(&batch)?)?;
         let input = &batch.input;
-        let simulation = Simulation { steps: input.steps().unwrap_or(options.steps), ..simulation };
+        let steps = input.steps().unwrap_or(options.steps);
+        let simulation = Simulation { steps, first_sample: done as u64, ..simulation };
         let steps = usize::try_from(simulation.steps).unwrap_or(0);
         let event = match &event {
             Some(event) => event,
@@ -183,11 +183,11 @@ fn evaluate<R: Number + TensorNumber + tch::kind::Element>(
         };
         match event {
             Some(compiled) => {
-                let how =
-                    RunOptions { margin: options.confidence, first_sample: done as u64, ..RunOptions::new(steps) };
+                let first_sample = simulation.first_sample;
+                let how = RunOptions { margin: options.confidence, first_sample, ..RunOptions::new(steps) };
                 let input = event::contiguous(network, input)?;
                 let parts =
-                    compiled.run_all(event::signal(&input)?, event::threads(), how, |tally: &mut Tally, done| {
+                    compiled.run_all(event::signal(&input)?, &LibtorchThreads, how, |tally: &mut Tally, done| {
                         let simulated = done.output.len() / outputs;
                         tally.judge(&done.output, outputs, labels[done.index], steps, options.confidence);
                         tally.simulated += simulated;

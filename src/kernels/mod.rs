@@ -25,7 +25,7 @@ pub(crate) use elements::{elements, elements_mut};
 pub(crate) use rate::{rate_backward, rate_forward};
 pub(crate) use scan::{NoiseRows, Scan, scan};
 pub use tch_spiking_core::simd::instruction_set;
-pub(crate) use threads::share_out_reading;
+pub(crate) use threads::{LibtorchThreads, share_out_reading};
 
 /// Returns the number of rows of `drive`; panics unless the lengths match, which unchecked indexing relies on.
 fn rows<R, S>(drive: &tch_spiking_core::kernels::Drive<R, S>) -> usize {

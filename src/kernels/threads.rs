@@ -1,7 +1,8 @@
-//! Memory that several threads write in disjoint parts.
+//! Libtorch's threads, and memory that several threads write in disjoint parts.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tch_spiking_core::threads::{Threads, share_out};
 
 pub(super) use crate::native::parallel_for;
 
@@ -35,27 +36,22 @@ impl<T> SharedMut<T> {
     }
 }
 
-/// Calls `task(worker, index)` for every index below `count`, with one libtorch thread per worker. Indices are assigned
-/// dynamically, so that no worker waits for another.
-fn share_out<W: Send>(workers: &mut [W], count: usize, task: impl Fn(&mut W, usize) + Sync) {
-    let next = AtomicUsize::new(0);
-    let shared = SharedMut::new(workers);
-    parallel_for(workers.len(), 1, |range| {
-        for worker in range {
-            // SAFETY: `parallel_for` hands out every index once.
-            let worker = unsafe { shared.range_mut(worker..worker + 1) };
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= count {
-                    break;
-                }
-                worker.iter_mut().for_each(|worker| task(worker, index));
-            }
-        }
-    });
+/// libtorch's own threads: work on others would compete with them for the cores, since they keep waiting actively for a
+/// while after every operation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LibtorchThreads;
+
+impl Threads for LibtorchThreads {
+    fn count(&self) -> usize {
+        usize::try_from(tch::get_num_threads()).unwrap_or(1).max(1)
+    }
+
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        parallel_for(tasks, 1, |numbers| numbers.for_each(task));
+    }
 }
 
-/// Like [`share_out`], for a task that only reads what it borrows, including tensors.
+/// Like [`share_out`] on libtorch's threads, for a task that only reads what it borrows, including tensors.
 pub(crate) fn share_out_reading<T, W: Send>(
     workers: &mut [W],
     count: usize,
@@ -70,7 +66,7 @@ pub(crate) fn share_out_reading<T, W: Send>(
     unsafe impl<T> Sync for Reading<'_, T> {}
     let reading = Reading(shared);
     let reading = &reading;
-    share_out(workers, count, |worker, index| {
+    share_out(&LibtorchThreads, workers, count, |worker, index| {
         let Reading(shared) = reading;
         task(shared, worker, index);
     });
@@ -84,7 +80,7 @@ mod tests {
     fn every_index_is_done_once() {
         for (workers, count) in [(1, 0), (1, 5), (3, 100), (8, 3)] {
             let mut done = vec![Vec::new(); workers];
-            share_out(&mut done, count, |mine, index| mine.push(index));
+            share_out(&LibtorchThreads, &mut done, count, |mine, index| mine.push(index));
             let mut all = done.concat();
             all.sort_unstable();
             assert_eq!(all, (0..count).collect::<Vec<_>>());

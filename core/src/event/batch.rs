@@ -5,7 +5,7 @@ use super::watch::{Kept, Recorder};
 use super::workspace::Workspace;
 use super::{EventError, EventNetwork, lead};
 use crate::kernels::Number;
-use crate::threads::share_out;
+use crate::threads::{Threads, share_out};
 
 /// The result of one sample.
 #[derive(Debug)]
@@ -101,15 +101,15 @@ impl<R: Number> EventNetwork<R> {
     pub fn run_all<A: Send + Default>(
         &self,
         input: Signal<R>,
-        threads: usize,
+        threads: &impl Threads,
         options: RunOptions,
         seen: impl Fn(&mut A, Done<R>) + Sync,
     ) -> Result<Vec<A>, EventError> {
         let job = self.job(input, options)?;
-        let threads = threads.clamp(1, job.samples.max(1));
+        let count = threads.count().clamp(1, job.samples.max(1));
         let worker = || Worker { workspace: self.workspace(&job), gathered: A::default() };
-        let mut workers: Vec<_> = (0..threads).map(|_| worker()).collect();
-        share_out(&mut workers, job.samples, |Worker { workspace, gathered }, index| {
+        let mut workers: Vec<_> = (0..count).map(|_| worker()).collect();
+        share_out(threads, &mut workers, job.samples, |Worker { workspace, gathered }, index| {
             let (output, probed) = job.simulate(workspace, index);
             seen(gathered, Done { index, output, probed, workspace });
         });
