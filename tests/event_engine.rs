@@ -11,7 +11,7 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use tch_spiking::engine::{Activity, Engine, Probe, Quantity, Recording, Simulation};
 use tch_spiking::evaluate::{Labelled, SpikingOptions, spiking_with};
-use tch_spiking::network::{Builder, Conv2d, Distribution, InitialVoltage, LayerKind, NeuronSpec, Pool};
+use tch_spiking::network::{Builder, Conv2d, Distribution, InitialVoltage, LayerKind, LayerSpec, NeuronSpec, Pool};
 use tch_spiking::neuron::{Lif, RectifiedLinear};
 use tch_spiking::{NetworkSpec, SpikingSequential, Synapse};
 
@@ -95,6 +95,34 @@ fn random_spec(rng: &mut ChaCha8Rng) -> NetworkSpec {
     spec
 }
 
+/// A network with skip connections, in which constant values, values and spikes are added and concatenated.
+fn random_graph(rng: &mut ChaCha8Rng) -> NetworkSpec {
+    let channels = [3, 20, 40][rng.random_range(0..3)];
+    let same = || Conv2d::new(channels, 3).padding(1);
+    let mut builder =
+        Builder::new([rng.random_range(1..=3), 7, 6]).named_layer("stem", same()).named_layer("n0", neurons(rng));
+    for block in 1..=rng.random_range(1..=3) {
+        let before = format!("n{}", block - 1);
+        let (convolved, joined) = (format!("c{block}"), format!("j{block}"));
+        let conv = LayerSpec::from(same()).named(&convolved).reading([before.as_str()]);
+        let skip = if rng.random_bool(0.5) { before.as_str() } else { "stem" };
+        let sides = if rng.random_bool(0.5) { [convolved.as_str(), skip] } else { [skip, convolved.as_str()] };
+        builder = match rng.random_range(0..3) {
+            0 => {
+                let side_by_side = LayerSpec::from(LayerKind::Concat).named(&joined).reading([before.as_str(), skip]);
+                builder.layer(side_by_side).named_layer(&convolved, same())
+            }
+            1 => builder
+                .layer(conv)
+                .layer(LayerSpec::from(LayerKind::Concat).named(&joined).reading(sides))
+                .layer(same()),
+            _ => builder.layer(conv).layer(LayerSpec::from(LayerKind::Add).named(&joined).reading(sides)),
+        };
+        builder = builder.named_layer(format!("n{block}"), neurons(rng));
+    }
+    builder.flatten().linear(4).lowpass(0.02).into_spec()
+}
+
 /// The shape that the layers so far make.
 fn shape_of(builder: &Builder) -> Vec<i64> {
     let spec = builder.clone().into_spec();
@@ -160,6 +188,36 @@ fn both_engines_give_the_same_spikes() {
         }
         assert!(all > 100_000 && different as f64 <= allowed * all as f64, "{kind:?}: {different} of {all} differ");
     }
+}
+
+#[test]
+fn both_engines_give_the_same_spikes_in_graphs_and_over_time() {
+    let mut all = 0;
+    for seed in 0..60 {
+        let mut rng = ChaCha8Rng::seed_from_u64(1000 + seed);
+        let spec = if seed % 3 == 0 { random_spec(&mut rng) } else { random_graph(&mut rng) };
+        let network = build(&spec, Kind::Double, seed);
+        let (batch, steps) = (rng.random_range(1..=3), [5, 40][rng.random_range(0..2)]);
+        let shape = [&[batch], spec.input.as_slice()].concat();
+        let over_time = mixed(-2.0, 6.0, &[&[steps], shape.as_slice()].concat(), Kind::Double);
+        for input in [Activity::Constant(mixed(-2.0, 6.0, &shape, Kind::Double)), Activity::Varying(over_time)] {
+            let mut probes = spike_probes(&network);
+            // Layers that are computed together with those behind them are recorded too.
+            probes.extend(network.layers().iter().map(|layer| Probe::output(layer.name())));
+            probes.dedup();
+            let run = |engine| Simulation::new(steps).probes(&probes).engine(engine).run(&network, &input).unwrap();
+            let (ours, theirs) = (run(Engine::Event), run(Engine::Dense));
+            let (differ, spikes) = differing(&ours, &theirs);
+            assert_eq!(differ, 0, "seed {seed}: {differ} of {spikes}\n{spec:#?}");
+            for (probe, tensor) in &ours.probed {
+                let scale = 1.0 + numbers(tensor).into_iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+                let error = distance(tensor, &theirs.probed[probe]) / scale;
+                assert!(error < 1e-11, "seed {seed}, {probe}: {error}");
+            }
+            all += spikes;
+        }
+    }
+    assert!(all > 100_000, "{all}");
 }
 
 /// A small network with a constant layer, a sparse one and a readout, and images for it.
