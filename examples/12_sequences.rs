@@ -4,7 +4,7 @@
 //! time constant. Training differentiates through the filter: the loss compares output and delayed signal at every
 //! timestep.
 //!
-//! `cargo run --release --example 09_sequences [folder]` prints errors and writes a figure.
+//! `cargo run --release --example 12_sequences [folder]` prints errors and writes a figure.
 
 mod common;
 

@@ -3,7 +3,7 @@
 //! The training stops half way, is saved, and is resumed by a second trainer. The network is trained with
 //! rates and evaluated with spikes.
 //!
-//! `cargo run --release --example 08_spirals [folder]` prints accuracies and writes a figure.
+//! `cargo run --release --example 11_spirals [folder]` prints accuracies and writes a figure.
 
 mod common;
 
