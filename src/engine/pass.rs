@@ -8,6 +8,7 @@ use tch::Kind;
 use tch_spiking_core::Synapse;
 use tch_spiking_core::kernels::NoiseKey;
 use tch_spiking_core::spec::{LayerKind, NetworkError, Origin, streams};
+use tch_spiking_core::surrogate::Surrogate;
 
 use super::{Activity, Observer, Recorded, Visit};
 use crate::error::Result;
@@ -15,7 +16,7 @@ use crate::network::{Layer, Network, Neurons, Parameters, State};
 use crate::operation::{self, DriveNoise, Spikes, SpikingDrive};
 
 /// The computation of neurons in a pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mode {
     /// The rate at each timestep, without memory; differentiable. Synapses pass a constant input through.
     Rates,
@@ -23,6 +24,13 @@ pub enum Mode {
     Spikes,
     /// Spikes forward, the gradient of the rate at each timestep backward (KerasSpiking's spiking-aware training).
     SpikingAware,
+    /// Spikes forward, their gradients through time backward, with a surrogate for the derivative of the spike.
+    Surrogate {
+        /// The derivative of the spike.
+        surrogate: Surrogate,
+        /// The number of timesteps after which the gradient is cut; see [`through_time`](operation::through_time).
+        truncate: Option<i64>,
+    },
 }
 
 /// A training step: enables dropout and batch statistics.
@@ -186,7 +194,7 @@ impl Place<'_> {
         let steps = match (pass.mode, input) {
             (Mode::Rates, Activity::Constant(_)) => return Ok(input.shallow_clone()),
             (Mode::Rates, Activity::Varying(_)) => input.steps().unwrap_or(1),
-            (Mode::Spikes | Mode::SpikingAware, _) => pass.steps,
+            (Mode::Spikes | Mode::SpikingAware | Mode::Surrogate { .. }, _) => pass.steps,
         };
         // In mixed precision the state would lose a long time constant.
         let (given, own) = (input.kind(), self.network.kind());
@@ -228,6 +236,9 @@ impl Place<'_> {
         let variables = &mut state.layers[self.index];
         let Spikes { output, total, recorded } = match pass.mode {
             Mode::SpikingAware => operation::spike_aware(&neurons.model, &drive, variables)?,
+            Mode::Surrogate { surrogate, truncate } => {
+                operation::through_time(&neurons.model, &drive, variables, &surrogate, truncate)?
+            }
             Mode::Rates | Mode::Spikes => {
                 let records =
                     |name: &str| pass.observer.as_ref().is_some_and(|observer| observer.records(self.layer, name));

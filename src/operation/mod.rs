@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `rate.rs` | the rate with its custom gradient ([`rate`]) |
 //! | `spike.rs` | spikes over time ([`spike`]), and with the rate's gradient ([`spike_aware`]) |
+//! | `through_time.rs` | spikes over time with surrogate gradients ([`through_time`]) |
 //! | `drive.rs` | the inputs of a layer of neurons ([`SpikingDrive`]) |
 //! | `synapse.rs` | filters over time ([`filter`]) |
 //! | `formula.rs` | recorded formulas as tensor operations ([`evaluate`]) |
@@ -15,6 +16,7 @@ mod layout;
 mod rate;
 mod spike;
 mod synapse;
+mod through_time;
 
 pub use drive::{DriveNoise, Spikes, SpikingDrive};
 pub use formula::evaluate;
@@ -22,3 +24,4 @@ pub use layout::Layout;
 pub use rate::rate;
 pub use spike::{spike, spike_aware};
 pub use synapse::filter;
+pub use through_time::through_time;

@@ -59,7 +59,13 @@ pub fn spike_aware(model: impl Into<Neuron>, drive: &SpikingDrive, state: &mut [
     Ok(spikes)
 }
 
-fn check(model: &Neuron, drive: &SpikingDrive, state: &[Tensor], record: &[bool]) -> Result<(), NeuronError> {
+/// Checks that the tensors fit the model and each other.
+pub(super) fn check(
+    model: &Neuron,
+    drive: &SpikingDrive,
+    state: &[Tensor],
+    record: &[bool],
+) -> Result<(), NeuronError> {
     check_drive(model.name(), drive.input, drive.gain, drive.bias)?;
     let fail = |cause| Err(NeuronError::Input { neuron: model.name(), cause });
     if drive.bias.kind() != drive.input.kind() {
@@ -213,6 +219,11 @@ fn noise_rows(noise: DriveNoise, layout: Layout, bias: &Tensor) -> NoiseRows {
     NoiseRows { key, first_sample, first_step, order }
 }
 
+/// Draws the random numbers of a noisy model as a tensor, `[T, B, S]`.
+pub(super) fn noise_of(model: &Neuron, drive: &SpikingDrive) -> Result<Option<Tensor>, TchError> {
+    drive.noise.filter(|_| model.is_noisy()).map(|noise| uniform(noise, drive)).transpose()
+}
+
 /// Draws the random numbers of every step and neuron as a tensor, `[T, B, S]`.
 fn uniform(noise: DriveNoise, drive: &SpikingDrive) -> Result<Tensor, TchError> {
     let (batch, neurons) = (batch_shape(drive), drive.bias.numel());
@@ -237,8 +248,7 @@ fn with_tensors(
     let formula = model.step_formula(drive.dt);
     let current = drive.input.f_mul(drive.gain)?.f_add(drive.bias)?;
     let varying = drive.input.dim() == drive.bias.dim() + 2;
-    let noise = drive.noise.filter(|_| model.is_noisy());
-    let uniform = noise.map(|noise| uniform(noise, drive)).transpose()?;
+    let uniform = noise_of(model, drive)?;
     let mut now: Vec<Tensor> = state.iter().map(Tensor::shallow_clone).collect();
     let mut outputs = Vec::new();
     let mut histories: Vec<Vec<Tensor>> = (0..variables).map(|_| Vec::new()).collect();
