@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `activity.rs` | the data that flows between layers ([`Activity`]) |
 //! | `pass.rs` | the forward pass, in any mode ([`forward`]) |
+//! | `recurrent.rs` | delayed connections, and cycles step by step |
 //! | `observer.rs` | observers of a pass ([`Observer`]) |
 //! | `methods.rs` | the methods of [`Network`](crate::Network): `forward_rates`, `simulate` .. |
 //! | `recording.rs`, `observers.rs` | the [`Recording`] of a simulation and the observers that make it |
@@ -17,6 +18,7 @@ mod observer;
 mod observers;
 mod pass;
 mod recording;
+mod recurrent;
 mod simulation;
 
 pub use activity::Activity;

@@ -1,15 +1,16 @@
 //! The forward pass of a network, in any mode, on libtorch and any device.
 //!
-//! A network without delayed connections runs layer by layer over all timesteps: one convolution on `[T * B, C, H, W]`,
-//! then one scan over `T` in one kernel, instead of `T` rounds of small operations. Layers before the first neurons
-//! have a constant input and are computed once.
+//! Layers run one by one over all timesteps: one convolution on `[T * B, C, H, W]`, then one scan over `T` in one kernel,
+//! instead of `T` rounds of small operations. Layers before the first neurons have a constant input and are computed
+//! once. Only the layers of a cycle, closed by a delayed connection, run step by step (`recurrent.rs`).
 
 use tch::Kind;
 use tch_spiking_core::Synapse;
 use tch_spiking_core::kernels::NoiseKey;
-use tch_spiking_core::spec::{LayerKind, NetworkError, Origin, streams};
+use tch_spiking_core::spec::{LayerKind, NetworkError, Origin, Section, streams};
 use tch_spiking_core::surrogate::Surrogate;
 
+use super::recurrent::{self, Delays};
 use super::{Activity, Observer, Recorded, Visit};
 use crate::error::Result;
 use crate::network::{Layer, Network, Neurons, Parameters, State};
@@ -69,52 +70,123 @@ impl Pass<'_> {
 ///
 /// Whether gradients are recorded depends on libtorch's setting (`tch::no_grad`); they flow in the modes for training.
 ///
+/// A delayed connection passes on the output of the timestep before; at the first that of the state, or 0 without one.
+/// Layers of a cycle run step by step, and gradients flow through the connection from each step to the one before, but where
+/// `truncate` cuts them. An observer is called for them when all steps are done ([`Observer::after`] only).
+///
 /// # Errors
 /// Returns an error if input or state do not match the network, a layer of neurons has no rate in a mode that needs
-/// it, or the network is recurrent.
-pub fn forward(
-    network: &Network,
-    input: &Activity,
-    mut state: Option<&mut State>,
-    pass: &mut Pass,
-) -> Result<Activity> {
+/// it, or the network has delayed connections and rates are asked of an input that is constant over time.
+pub fn forward(network: &Network, input: &Activity, state: Option<&mut State>, pass: &mut Pass) -> Result<Activity> {
     check(network, input, state.as_deref(), pass)?;
-    let steps = input.steps().unwrap_or(pass.steps);
-    let mut activities: Vec<Option<Activity>> = Vec::with_capacity(network.layers().len());
-    for (index, layer) in network.layers().iter().enumerate() {
-        let read = |origin: Origin| match origin {
-            Origin::Input => Some(input.shallow_clone()),
-            Origin::Node(from) => activities[from].as_ref().map(Activity::shallow_clone),
-        };
-        let mut inputs: Vec<Activity> = layer.inputs().iter().filter_map(|edge| read(edge.from)).collect();
-        // Freed as soon as no later layer reads them.
-        for edge in layer.inputs() {
-            if let Origin::Node(from) = edge.from
-                && network.last_reader(from) <= index
-            {
-                activities[from] = None;
-            }
+    // Delayed connections and synapses in a cycle remember from step to step, in rates too.
+    let mut own = match &state {
+        None if network.is_recurrent() => Some(network.zero_state(input.batch())?),
+        _ => None,
+    };
+    let mut run = Run::new(network, input, state.or(own.as_mut()), pass);
+    for (position, section) in network.sections().iter().enumerate() {
+        match section {
+            Section::Node(index) => run.node(*index)?,
+            Section::Cycle(nodes) => run.cycle(nodes)?,
         }
-        if let Some(observer) = &mut pass.observer {
+        run.free(section, position);
+    }
+    run.finish()
+}
+
+/// A pass under way.
+pub(super) struct Run<'a, 'o> {
+    pub network: &'a Network,
+    pub input: &'a Activity,
+    pub state: Option<&'a mut State>,
+    pub pass: &'a mut Pass<'o>,
+    pub steps: i64,
+    /// The outputs of the layers so far that are still to be read.
+    pub activities: Vec<Option<Activity>>,
+    pub delays: Delays,
+}
+
+impl<'a, 'o> Run<'a, 'o> {
+    fn new(network: &'a Network, input: &'a Activity, state: Option<&'a mut State>, pass: &'a mut Pass<'o>) -> Self {
+        let steps = input.steps().unwrap_or(pass.steps);
+        let delays = Delays::new(state.as_deref());
+        let activities = network.layers().iter().map(|_| None).collect();
+        Self { network, input, state, pass, steps, activities, delays }
+    }
+
+    /// Computes a layer over all timesteps.
+    fn node(&mut self, index: usize) -> Result<()> {
+        let layer = &self.network.layers()[index];
+        let mut inputs = self.inputs(layer)?;
+        if let Some(observer) = &mut self.pass.observer {
             observer.before(index, layer, &mut inputs)?;
         }
-        let at = Place { network, layer, index };
-        let (output, spikes) = at.compute(&inputs, state.as_deref_mut(), pass)?;
-        let output = match &mut pass.observer {
-            Some(observer) => {
-                let mut visit = Visit { index, layer, inputs: &inputs, output, steps, dt: network.spec().dt, spikes };
-                observer.after(&mut visit)?;
-                visit.output
+        let mode = self.pass.mode;
+        let place = Place { network: self.network, layer, index, mode, steps: self.pass.steps, elapsed: 0 };
+        let (output, spikes) = place.compute(&inputs, self.state.as_deref_mut(), self.pass)?;
+        self.delays.remember(self.network, Origin::Node(index), &output)?;
+        let output = self.observe(index, &inputs, output, spikes)?;
+        self.activities[index] = Some(output);
+        Ok(())
+    }
+
+    /// The inputs of a layer over all timesteps.
+    pub(super) fn inputs(&self, layer: &Layer) -> Result<Vec<Activity>> {
+        let mut inputs = Vec::with_capacity(layer.inputs().len());
+        for edge in layer.inputs() {
+            let Some(activity) = self.read(edge.from) else { continue };
+            inputs.push(match edge.delayed {
+                true => self.delays.later(self.network, edge.from, &activity, self.steps, self.pass.mode)?,
+                false => activity,
+            });
+        }
+        Ok(inputs)
+    }
+
+    /// The activity from `origin`.
+    pub(super) fn read(&self, origin: Origin) -> Option<Activity> {
+        match origin {
+            Origin::Input => Some(self.input.shallow_clone()),
+            Origin::Node(from) => self.activities[from].as_ref().map(Activity::shallow_clone),
+        }
+    }
+
+    /// Shows a layer to the observer, and returns its output.
+    pub(super) fn observe(
+        &mut self,
+        index: usize,
+        inputs: &[Activity],
+        output: Activity,
+        spikes: Option<Recorded>,
+    ) -> Result<Activity> {
+        let Some(observer) = &mut self.pass.observer else { return Ok(output) };
+        let layer = &self.network.layers()[index];
+        let mut visit = Visit { index, layer, inputs, output, steps: self.steps, dt: self.network.spec().dt, spikes };
+        observer.after(&mut visit)?;
+        Ok(visit.output)
+    }
+
+    /// Frees what no later section reads.
+    fn free(&mut self, section: &Section, position: usize) {
+        let read = section.nodes().iter().flat_map(|&node| self.network.layers()[node].inputs());
+        for edge in read {
+            if let Origin::Node(from) = edge.from
+                && self.network.last_reader(from) <= position
+            {
+                self.activities[from] = None;
             }
-            None => output,
-        };
-        activities.push(Some(output));
+        }
     }
-    if let Some(state) = state {
-        state.step += pass.steps.unsigned_abs();
+
+    fn finish(mut self) -> Result<Activity> {
+        if let Some(state) = self.state {
+            state.step += self.pass.steps.unsigned_abs();
+            state.delayed = self.delays.into_state(self.network, self.input)?;
+        }
+        let output = self.activities.pop().flatten().unwrap_or_else(|| self.input.shallow_clone());
+        Ok(output.to_kind(self.network.kind())?)
     }
-    let output = activities.pop().flatten().unwrap_or_else(|| input.shallow_clone());
-    Ok(output.to_kind(network.kind())?)
 }
 
 /// Checks everything that can be checked before computing.
@@ -128,12 +200,13 @@ fn check(network: &Network, input: &Activity, state: Option<&State>, pass: &Pass
     if pass.mode != Mode::Rates || input.is_varying() {
         check_steps(input, if pass.mode == Mode::Rates { input.steps().unwrap_or(1) } else { pass.steps })?;
     }
-    if network.is_recurrent() {
-        let cause = "it has delayed connections, which can be described but not run yet".to_string();
-        return Err(NetworkError::Specification(cause));
-    }
+    recurrent::check(network, input, pass)?;
     match state {
-        Some(state) if state.batch() != input.batch() || state.layers.len() != network.layers().len() => {
+        Some(state)
+            if state.batch() != input.batch()
+                || state.layers.len() != network.layers().len()
+                || state.delayed.len() != network.delayed().len() =>
+        {
             Err(NetworkError::State(format!("it is of {} samples, the input of {}", state.batch(), input.batch())))
         }
         None if pass.mode != Mode::Rates => Err(NetworkError::State("there is none, and spikes need one".to_string())),
@@ -150,15 +223,19 @@ pub(super) fn check_steps(input: &Activity, steps: i64) -> Result<(), NetworkErr
     }
 }
 
-/// A layer at its position in the network.
-struct Place<'a> {
-    network: &'a Network,
-    layer: &'a Layer,
-    index: usize,
+/// A layer at its position in the network, and the timesteps for which it is computed.
+pub(super) struct Place<'a> {
+    pub network: &'a Network,
+    pub layer: &'a Layer,
+    pub index: usize,
+    pub mode: Mode,
+    /// Number of timesteps, and of those of the pass before them.
+    pub steps: i64,
+    pub elapsed: u64,
 }
 
 impl Place<'_> {
-    fn compute(
+    pub(super) fn compute(
         &self,
         inputs: &[Activity],
         state: Option<&mut State>,
@@ -169,7 +246,7 @@ impl Place<'_> {
         };
         match (self.layer.kind(), &self.layer.parameters) {
             (LayerKind::Neuron(_), Parameters::Neurons(neurons)) => self.neurons(neurons, input, state, pass),
-            (LayerKind::Synapse(synapse), _) => Ok((self.synapse(*synapse, input, state, pass)?, None)),
+            (LayerKind::Synapse(synapse), _) => Ok((self.synapse(*synapse, input, state)?, None)),
             (
                 LayerKind::Neuron(_)
                 | LayerKind::Conv2d(_)
@@ -189,12 +266,12 @@ impl Place<'_> {
         }
     }
 
-    fn synapse(&self, synapse: Synapse, input: &Activity, state: Option<&mut State>, pass: &Pass) -> Result<Activity> {
+    fn synapse(&self, synapse: Synapse, input: &Activity, state: Option<&mut State>) -> Result<Activity> {
         let dt = self.network.spec().dt;
-        let steps = match (pass.mode, input) {
+        let steps = match (self.mode, input) {
             (Mode::Rates, Activity::Constant(_)) => return Ok(input.shallow_clone()),
             (Mode::Rates, Activity::Varying(_)) => input.steps().unwrap_or(1),
-            (Mode::Spikes | Mode::SpikingAware | Mode::Surrogate { .. }, _) => pass.steps,
+            (Mode::Spikes | Mode::SpikingAware | Mode::Surrogate { .. }, _) => self.steps,
         };
         // In mixed precision the state would lose a long time constant.
         let (given, own) = (input.kind(), self.network.kind());
@@ -218,7 +295,7 @@ impl Place<'_> {
         state: Option<&mut State>,
         pass: &Pass,
     ) -> Result<(Activity, Option<Recorded>)> {
-        let Some(state) = state.filter(|_| pass.mode != Mode::Rates) else {
+        let Some(state) = state.filter(|_| self.mode != Mode::Rates) else {
             let (gain, bias) = (neurons.gain_like(&neurons.bias)?, neurons.resting_current()?);
             return Ok((input.with(operation::rate(&neurons.model, input.tensor(), &gain, &bias)?), None));
         };
@@ -226,15 +303,15 @@ impl Place<'_> {
         let noise = neurons.model.is_noisy().then(|| DriveNoise {
             key: NoiseKey::new(self.network.seed(), self.index),
             first_sample: state.first_sample,
-            first_step: state.step,
+            first_step: state.step + self.elapsed,
         });
         let drive = SpikingDrive {
             learned: &neurons.learned,
             noise,
-            ..SpikingDrive::new(input.tensor(), &gain, &bias, pass.steps, self.network.spec().dt)
+            ..SpikingDrive::new(input.tensor(), &gain, &bias, self.steps, self.network.spec().dt)
         };
         let variables = &mut state.layers[self.index];
-        let Spikes { output, total, recorded } = match pass.mode {
+        let Spikes { output, total, recorded } = match self.mode {
             Mode::SpikingAware => operation::spike_aware(&neurons.model, &drive, variables)?,
             Mode::Surrogate { surrogate, truncate } => {
                 operation::through_time(&neurons.model, &drive, variables, &surrogate, truncate)?

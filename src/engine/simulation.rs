@@ -232,13 +232,16 @@ fn check_probes(network: &Network, probes: &[Probe]) -> Result<()> {
 /// read.
 fn widest(network: &Network) -> i64 {
     let size = |shape: &[i64]| shape.iter().product::<i64>();
+    let of = |index: usize| size(network.layers()[index].output_shape());
     let input = size(&network.spec().input);
-    let alive = network.layers().iter().enumerate().map(|(index, layer)| {
-        let kept = network.layers()[..index].iter().enumerate();
-        let kept =
-            kept.filter(|(from, _)| network.last_reader(*from) >= index).map(|(_, layer)| size(layer.output_shape()));
-        let reads_input = layer.inputs().iter().any(|edge| edge.from == Origin::Input);
-        size(layer.output_shape()) + kept.sum::<i64>() + if reads_input { input } else { 0 }
+    let mut kept: Vec<usize> = Vec::new();
+    let alive = network.sections().iter().enumerate().map(|(position, section)| {
+        let mut edges = section.nodes().iter().flat_map(|&node| network.layers()[node].inputs());
+        let reads_input = edges.any(|edge| edge.from == Origin::Input);
+        kept.retain(|&from| network.last_reader(from) >= position);
+        let alive = kept.iter().chain(section.nodes()).map(|&node| of(node)).sum::<i64>();
+        kept.extend(section.nodes());
+        alive + if reads_input { input } else { 0 }
     });
     alive.max().unwrap_or(input)
 }

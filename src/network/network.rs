@@ -3,7 +3,7 @@
 use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
 use tch_spiking_core::spec::shape::show;
-use tch_spiking_core::spec::{Graph, LayerKind, NetworkError, NetworkSpec, Origin};
+use tch_spiking_core::spec::{Graph, LayerKind, NetworkError, NetworkSpec, Origin, Section};
 
 use super::parameters::{Context, Filling};
 use super::{Layer, Parameters, State};
@@ -25,9 +25,12 @@ pub struct Network {
     seed: u64,
     layers: Vec<Layer>,
     kind: Kind,
-    /// For each layer, the index of the last layer that reads it.
+    /// All layers in the order of computation.
+    sections: Vec<Section>,
+    /// For each layer, the index of the last section that reads it.
     last_reader: Vec<usize>,
-    recurrent: bool,
+    /// What is read a timestep later, each once.
+    delayed: Vec<Origin>,
 }
 
 impl Network {
@@ -51,12 +54,12 @@ impl Network {
             return Err(NetworkError::Specification(format!("parameters of {kind:?}: expected Float or Double")).into());
         }
         let graph = Graph::new(spec)?;
-        let last_reader = graph.readers().iter().map(|readers| readers.last().copied().unwrap_or(usize::MAX)).collect();
-        let recurrent = graph.is_recurrent();
+        let sections = graph.sections();
+        let (last_reader, delayed) = (last_readers(&graph, &sections), delayed(&graph));
         let context = |index| Context { path, index, seed, filling };
         let layers = graph.nodes.into_iter().enumerate().map(|(index, node)| Layer::new(node, spec, &context(index)));
         let layers = layers.collect::<Result<_>>()?;
-        Ok(Self { spec: spec.clone(), seed, layers, kind, last_reader, recurrent })
+        Ok(Self { spec: spec.clone(), seed, layers, kind, sections, last_reader, delayed })
     }
 
     /// Returns the specification.
@@ -79,14 +82,24 @@ impl Network {
         self.layers.iter().find(|layer| layer.name() == name)
     }
 
-    /// Returns the index of the last layer that reads the layer at `index`; `usize::MAX` for the output.
+    /// Returns all layers in the order of computation.
+    pub(crate) fn sections(&self) -> &[Section] {
+        &self.sections
+    }
+
+    /// Returns the index of the last section that reads the layer at `index`; `usize::MAX` for the output.
     pub(crate) fn last_reader(&self, index: usize) -> usize {
         self.last_reader[index]
     }
 
+    /// Returns what is read a timestep later, each once, in the order of a state's delayed activities.
+    pub(crate) fn delayed(&self) -> &[Origin] {
+        &self.delayed
+    }
+
     /// Returns whether a layer reads another layer's output of the previous timestep.
     pub fn is_recurrent(&self) -> bool {
-        self.recurrent
+        !self.delayed.is_empty()
     }
 
     /// Returns the output shape of one sample.
@@ -132,7 +145,8 @@ impl Network {
         self.any_parameter().map_or(self.kind, Tensor::kind)
     }
 
-    /// Creates a fresh state for `batch` samples: initial voltages, no refractory periods, empty filters.
+    /// Creates a fresh state for `batch` samples: initial voltages, no refractory periods, empty filters, and nothing that
+    /// delayed connections remember.
     ///
     /// # Errors
     /// Returns an error if `batch` is below 1 or memory runs out.
@@ -153,7 +167,9 @@ impl Network {
             })
         };
         let layers = self.layers.iter().map(of_layer).collect::<Result<_>>()?;
-        Ok(State { batch, step: 0, first_sample: 0, layers })
+        let zeros = |origin: &Origin| Tensor::f_zeros([&[batch], self.shape_of(*origin)].concat(), options);
+        let delayed = self.delayed.iter().map(zeros).collect::<Result<_, _>>()?;
+        Ok(State { batch, step: 0, first_sample: 0, layers, delayed })
     }
 
     /// Checks that `input` is `[.., input]` with `leading` dimensions before the sample, of this dtype and on the
@@ -172,4 +188,31 @@ impl Network {
             found: format!("{} of {:?} on {:?}", show(&size), input.kind(), input.device()),
         })
     }
+}
+
+/// For each node, the index of the last section that reads it; the output is kept to the end.
+fn last_readers(graph: &Graph, sections: &[Section]) -> Vec<usize> {
+    let mut last: Vec<Option<usize>> = vec![None; graph.nodes.len()];
+    for (position, section) in sections.iter().enumerate() {
+        for edge in section.nodes().iter().flat_map(|&node| &graph.nodes[node].inputs) {
+            if let Origin::Node(from) = edge.from {
+                last[from] = Some(position);
+            }
+        }
+    }
+    if let Some(output) = last.last_mut() {
+        *output = None;
+    }
+    last.into_iter().map(|last| last.unwrap_or(usize::MAX)).collect()
+}
+
+/// The sources of delayed edges, each once.
+fn delayed(graph: &Graph) -> Vec<Origin> {
+    let mut sources = Vec::new();
+    for edge in graph.nodes.iter().flat_map(|node| &node.inputs).filter(|edge| edge.delayed) {
+        if !sources.contains(&edge.from) {
+            sources.push(edge.from);
+        }
+    }
+    sources
 }

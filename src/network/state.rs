@@ -10,7 +10,7 @@ use tch_spiking_core::spec::NetworkError;
 use super::{Network, Parameters};
 use crate::error::Result;
 
-/// Membrane voltages, refractory times and filter states of one batch at one time.
+/// Membrane voltages, refractory times, filter states and delayed activities of one batch at one time.
 ///
 /// Created by [`zero_state`](Network::zero_state), advanced by [`step`](Network::step). The network itself has no
 /// hidden state, so there is nothing to reset.
@@ -24,6 +24,8 @@ pub struct State {
     pub(crate) first_sample: u64,
     /// For each layer its state variables, `[B, S]` each; empty for layers without state.
     pub(crate) layers: Vec<Vec<Tensor>>,
+    /// For each source of a delayed connection its output at the last timestep, `[B, S]`; zeros at the start.
+    pub(crate) delayed: Vec<Tensor>,
 }
 
 /// An initial membrane voltage that is set after the network was built.
@@ -60,7 +62,7 @@ impl State {
     /// Returns an independent copy, to continue from one time in several ways.
     pub fn copy(&self) -> Self {
         let copy = |tensors: &Vec<Tensor>| tensors.iter().map(Tensor::copy).collect();
-        Self { layers: self.layers.iter().map(copy).collect(), ..*self }
+        Self { layers: self.layers.iter().map(copy).collect(), delayed: copy(&self.delayed), ..*self }
     }
 
     /// Sets the index of the first sample (default 0), on which the noise of noisy neurons depends.

@@ -10,7 +10,7 @@ use super::{Optimizer, Trainer};
 use crate::engine::{Activity, Observer, Pass, TrainingStep, Visit, forward};
 use crate::error::Result;
 use crate::native::autograd;
-use crate::network::{Layer, LayerKind, Origin};
+use crate::network::{Layer, LayerKind, NetworkError, Origin};
 
 /// Warm-up steps, in which libtorch chooses algorithms and allocates memory.
 const WARM_UP: usize = 5;
@@ -109,10 +109,14 @@ impl Trainer {
     /// optimiser is a separate one.
     ///
     /// # Errors
-    /// If memory runs out.
+    /// If the network has delayed connections, or memory runs out.
     pub fn profile(&self, steps: usize) -> Result<Profile> {
-        self.config.precision.set_up();
         let network = &self.network;
+        if network.is_recurrent() {
+            let cause = "it has delayed connections: its layers cannot be timed one by one".to_string();
+            return Err(NetworkError::Specification(cause).into());
+        }
+        self.config.precision.set_up();
         let mut optimizer = Optimizer::new(self.config.optimizer, network.named_parameters())?;
         let order = self.order(0);
         let buffers = network.named_parameters().into_iter().filter(|(_, tensor)| !tensor.requires_grad());

@@ -6,6 +6,7 @@
 //! | `layer.rs`, `layers.rs`, `neurons.rs`, `custom.rs` | a layer ([`LayerSpec`]) and the settings of each type |
 //! | `table.rs` | layers as TOML tables |
 //! | `graph.rs` | the connections, with all shapes and parameters ([`Graph`]) |
+//! | `order.rs` | the order of computation, cycles as a whole ([`Section`]) |
 //! | `shape.rs`, `parameters.rs` | output shapes and parameters of the layers |
 //! | `values.rs`, `initializer.rs`, `streams.rs` | setting types, weight initialisers, random streams |
 
@@ -17,6 +18,7 @@ mod layer;
 mod layers;
 mod network;
 mod neurons;
+mod order;
 mod parameters;
 pub mod shape;
 pub mod streams;
@@ -31,5 +33,6 @@ pub use layer::{EdgeSpec, LayerKind, LayerSpec};
 pub use layers::{BatchNorm, Conv2d, Dropout, LeakyRelu, Linear, Pool};
 pub use network::NetworkSpec;
 pub use neurons::{NeuronSpec, NeuronValues, Tuning};
+pub use order::Section;
 pub use parameters::{ParameterSpec, Start};
 pub use values::{Distribution, InitialVoltage, Pair};

@@ -1,0 +1,328 @@
+//! Networks with delayed connections in the dense engine, against loops over single timesteps written by hand.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{bits, distance, mixed, numbers};
+use tch::nn::VarStore;
+use tch::{Device, Kind, Tensor, no_grad};
+use tch_spiking::engine::{Activity, Engine, Mode, Pass, Probe, Quantity, Simulation, TrainingStep, forward};
+use tch_spiking::network::{NetworkSpec, State};
+use tch_spiking::operation::{self, SpikingDrive};
+use tch_spiking::surrogate::Surrogate;
+use tch_spiking::{Network, Synapse};
+
+const STEPS: i64 = 45;
+const BATCH: i64 = 3;
+
+/// Two cycles (through a filter and a linear layer; directly, one to one), and two delays without a cycle. The layer `aside` is
+/// written inside of the first cycle, and no part of it.
+fn network(kind: Kind) -> (Network, VarStore) {
+    let spec: NetworkSpec = toml::from_str(
+        r#"input = [3]
+        layers = [
+            { type = "linear", name = "in", out_features = 6 },
+            { type = "add", name = "sum", from = [{ node = "back", delayed = true }, "in"] },
+            { type = "lif", name = "hidden", amplitude = 0.01, gain = 4.0, bias = 1.0 },
+            { type = "lowpass", name = "trace", tau = 0.004 },
+            { type = "linear", name = "aside", from = ["hidden"], out_features = 3 },
+            { type = "linear", name = "back", from = ["trace"], out_features = 6 },
+            { type = "add", name = "sum2", from = ["hidden", { node = "second", delayed = true }] },
+            { type = "lif", name = "second", amplitude = 0.02, gain = 0.6, bias = 0.95 },
+            { type = "linear", name = "readout", out_features = 3 },
+            { type = "add", name = "out", from = ["readout", { node = "aside", delayed = true }, { node = "input", delayed = true }] },
+            { type = "lowpass", tau = 0.01 },
+        ]"#,
+    )
+    .unwrap();
+    let mut vs = VarStore::new(Device::Cpu);
+    vs.set_kind(kind);
+    let network = Network::new(&vs.root(), &spec, 1).unwrap();
+    (network, vs)
+}
+
+fn sequence(kind: Kind) -> Tensor {
+    mixed(-0.5, 6.0, &[STEPS, BATCH, 3], kind)
+}
+
+/// What a timestep carries over to the next.
+struct Memory {
+    neurons: BTreeMap<&'static str, Vec<Tensor>>,
+    trace: Vec<Tensor>,
+    out: Vec<Tensor>,
+    delayed: BTreeMap<&'static str, Tensor>,
+}
+
+impl Memory {
+    fn new(network: &Network, input: &Tensor) -> Self {
+        let fresh = network.zero_state(input.size()[1]).unwrap();
+        let of = |name: &str| {
+            let index = network.layers().iter().position(|layer| layer.name() == name).unwrap();
+            fresh.layer(index).iter().map(Tensor::copy).collect::<Vec<_>>()
+        };
+        let zeros = |features| Tensor::zeros([input.size()[1], features], (network.kind(), Device::Cpu));
+        Self {
+            neurons: [("hidden", of("hidden")), ("second", of("second"))].into(),
+            trace: of("trace"),
+            out: of("lowpass2"),
+            delayed: [("back", zeros(6)), ("second", zeros(6)), ("aside", zeros(3)), ("input", zeros(3))].into(),
+        }
+    }
+
+    fn detach(&mut self) {
+        // The filter of the output lies in no cycle: nothing is cut there.
+        let states = self.neurons.values_mut().flatten().chain(&mut self.trace);
+        states.chain(self.delayed.values_mut()).for_each(|tensor| *tensor = tensor.detach());
+    }
+}
+
+/// Step by step by hand: the outputs of every layer; `neurons` computes a step of a layer of neurons.
+fn by_hand(
+    network: &Network,
+    input: &Tensor,
+    cut: Option<i64>,
+    neurons: impl Fn(&str, &Tensor, &mut Vec<Tensor>) -> Tensor,
+) -> BTreeMap<&'static str, Tensor> {
+    let parameter = |name: String| network.parameter(&name).unwrap();
+    let linear = |name: &str, x: &Tensor| {
+        x.linear(&parameter(format!("{name}.weight")), Some(&parameter(format!("{name}.bias"))))
+    };
+    let filter = |tau: f64, x: &Tensor, state: &mut Vec<Tensor>| {
+        operation::filter(Synapse::Lowpass { tau }, &x.unsqueeze(0), 0.001, state).unwrap().get(0)
+    };
+    let mut memory = Memory::new(network, input);
+    let mut course: BTreeMap<&'static str, Vec<Tensor>> = BTreeMap::new();
+    for step in 0..input.size()[0] {
+        if cut.is_some_and(|every| step % every == 0) {
+            memory.detach();
+        }
+        let now = input.get(step);
+        let sum = &memory.delayed["back"] + linear("in", &now);
+        let hidden = neurons("hidden", &sum, memory.neurons.get_mut("hidden").unwrap());
+        let trace = filter(0.004, &hidden, &mut memory.trace);
+        let back = linear("back", &trace);
+        let aside = linear("aside", &hidden);
+        let sum2 = &hidden + &memory.delayed["second"];
+        let second = neurons("second", &sum2, memory.neurons.get_mut("second").unwrap());
+        let out = linear("readout", &second) + &memory.delayed["aside"] + &memory.delayed["input"];
+        let lowpass = filter(0.01, &out, &mut memory.out);
+        memory.delayed = [
+            ("back", back.shallow_clone()),
+            ("second", second.shallow_clone()),
+            ("aside", aside.shallow_clone()),
+            ("input", now),
+        ]
+        .into();
+        let all = [
+            ("sum", sum),
+            ("hidden", hidden),
+            ("trace", trace),
+            ("back", back),
+            ("aside", aside),
+            ("sum2", sum2),
+            ("second", second),
+            ("out", out),
+            ("lowpass2", lowpass),
+        ];
+        for (name, value) in all {
+            course.entry(name).or_default().push(value);
+        }
+    }
+    course.into_iter().map(|(name, values)| (name, Tensor::stack(&values, 0))).collect()
+}
+
+/// Gain and bias of a layer of neurons by its name.
+fn tuning(network: &Network, name: &str) -> (Tensor, Tensor) {
+    let bias = network.parameter(&format!("{name}.bias")).unwrap();
+    (no_grad(|| bias.full_like(if name == "hidden" { 4.0 } else { 0.6 })), bias)
+}
+
+fn model(network: &Network, name: &str) -> tch_spiking::neuron::Neuron {
+    match network.layer(name).unwrap().kind() {
+        tch_spiking::network::LayerKind::Neuron(neurons) => neurons.model.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A step of spikes.
+fn spikes(network: &Network) -> impl Fn(&str, &Tensor, &mut Vec<Tensor>) -> Tensor {
+    move |name, x, state| {
+        let (gain, bias) = tuning(network, name);
+        let drive = SpikingDrive::new(x, &gain, &bias, 1, 0.001);
+        operation::spike(model(network, name), &drive, state, &[false, false]).unwrap().output.get(0)
+    }
+}
+
+fn count(tensor: &Tensor) -> i64 {
+    tensor.count_nonzero(None::<i64>).int64_value(&[])
+}
+
+#[test]
+fn spikes_are_those_of_a_loop_over_timesteps() {
+    let (network, _vs) = network(Kind::Double);
+    let input = sequence(Kind::Double);
+    let expected = no_grad(|| by_hand(&network, &input, None, spikes(&network)));
+    let mut probes: Vec<Probe> = expected.keys().map(|name| Probe::output(*name)).collect();
+    for quantity in [Quantity::Current, Quantity::SpikeCount, Quantity::State("voltage".into())] {
+        probes.push(Probe::new("hidden", quantity));
+    }
+    let simulation = Simulation::new(STEPS).engine(Engine::Dense).probes(&probes);
+    let recording = simulation.run(&network, &Activity::varying(&input)).unwrap();
+    for (name, expected) in &expected {
+        let found = &recording.probed[&Probe::output(*name)];
+        assert!(distance(found, expected) < 1e-10, "{name}");
+    }
+    for name in ["hidden", "second"] {
+        assert_eq!(bits(&recording.probed[&Probe::output(name)]), bits(&expected[name]));
+        assert!(count(&expected[name]) > 20, "{name}: {}", count(&expected[name]));
+    }
+    let current = &expected["sum"] * 4.0 + network.parameter("hidden.bias").unwrap();
+    assert!(distance(&recording.probed[&Probe::new("hidden", Quantity::Current)], &current.detach()) < 1e-10);
+    let counts = &recording.probed[&Probe::new("hidden", Quantity::SpikeCount)];
+    let spiked = expected["hidden"].not_equal(0.0).to_kind(Kind::Double).sum_dim_intlist(0, false, Kind::Double);
+    assert_eq!(bits(counts), bits(&spiked));
+    assert_eq!(recording.probed[&Probe::new("hidden", Quantity::State("voltage".into()))].size(), [STEPS, BATCH, 6]);
+
+    // Split over time and samples, in stretches from a state, and one step at a time.
+    let tiled = simulation.memory(1).run(&network, &Activity::varying(&input)).unwrap();
+    for (probe, tensor) in &recording.probed {
+        assert!(distance(tensor, &tiled.probed[probe]) < 1e-10, "{probe}");
+    }
+    let run = |from: i64, to: i64, state: &mut State| {
+        let part = Activity::varying(&input.slice(0, from, to, 1));
+        network.simulate_from(&part, to - from, state, &[]).unwrap().output
+    };
+    let mut state = network.zero_state(BATCH).unwrap();
+    let first = run(0, 20, &mut state);
+    let mut copy = state.copy();
+    let second = run(20, STEPS, &mut state);
+    assert!(distance(&Tensor::cat(&[&first, &second], 0), &recording.output) < 1e-12);
+    assert!(distance(&recording.output, &expected["lowpass2"]) < 1e-10);
+    for step in 20..STEPS {
+        let output = no_grad(|| network.step(&input.get(step), &mut copy)).unwrap();
+        assert!(distance(&output, &recording.output.get(step)) < 1e-12, "step {step}");
+    }
+    assert_eq!(copy.steps(), STEPS as u64);
+}
+
+#[test]
+fn an_input_constant_over_time_is_the_same_input_at_every_step() {
+    for kind in common::KINDS {
+        let (network, _vs) = network(kind);
+        let image = sequence(kind).get(0);
+        let probes = [Probe::output("hidden"), Probe::output("second"), Probe::output("sum")];
+        let constant = network.simulate(&image, STEPS, &probes).unwrap();
+        let sequence = image.unsqueeze(0).repeat([STEPS, 1, 1]);
+        let varying = network.simulate_sequence(&sequence, &probes).unwrap();
+        for probe in &probes {
+            assert!(distance(&constant.probed[probe], &varying.probed[probe]) < 1e-5, "{probe}");
+        }
+        assert!(distance(&constant.output, &varying.output) < 1e-5);
+    }
+}
+
+/// The gradients of all parameters by the pass and by the loop.
+fn compare_gradients(
+    mode: Mode,
+    cut: Option<i64>,
+    neurons: impl Fn(&Network) -> Box<dyn Fn(&str, &Tensor, &mut Vec<Tensor>) -> Tensor + '_>,
+) {
+    let (network, vs) = network(Kind::Double);
+    let input = sequence(Kind::Double);
+    let weights = mixed(-1.0, 1.0, &[STEPS, BATCH, 3], Kind::Double);
+    let take = |output: &Tensor| {
+        (output * &weights).sum(Kind::Double).backward();
+        let gradients = vs.variables().into_iter().map(|(name, variable)| {
+            let gradient = variable.grad();
+            let values = if gradient.defined() { numbers(&gradient) } else { vec![] };
+            if gradient.defined() {
+                let _ = variable.grad().zero_();
+            }
+            (name, values)
+        });
+        gradients.collect::<BTreeMap<_, _>>()
+    };
+    let mut pass = Pass { mode, ..Pass::spikes(STEPS) };
+    let mut state = network.zero_state(BATCH).unwrap();
+    let output = forward(&network, &Activity::varying(&input), Some(&mut state), &mut pass).unwrap();
+    let ours = take(output.tensor());
+    let step = neurons(&network);
+    let theirs = take(&by_hand(&network, &input, cut, step)["lowpass2"]);
+    for (name, theirs) in &theirs {
+        let largest = theirs.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+        assert!(largest > 0.0, "{name} has no gradient");
+        for (ours, theirs) in ours[name].iter().zip(theirs) {
+            assert!((ours - theirs).abs() <= 1e-9 * largest, "{name}: {ours} {theirs}");
+        }
+    }
+}
+
+#[test]
+fn spiking_aware_gradients_flow_through_delayed_connections() {
+    compare_gradients(Mode::SpikingAware, None, |network| {
+        Box::new(|name, x, state| {
+            let (gain, bias) = tuning(network, name);
+            let drive = SpikingDrive::new(x, &gain, &bias, 1, 0.001);
+            operation::spike_aware(model(network, name), &drive, state).unwrap().output.get(0)
+        })
+    });
+}
+
+#[test]
+fn surrogate_gradients_flow_through_delayed_connections_until_they_are_cut() {
+    let surrogate = Surrogate::Atan { alpha: 2.0 };
+    for truncate in [None, Some(2), Some(7), Some(STEPS)] {
+        compare_gradients(Mode::Surrogate { surrogate, truncate }, truncate, |network| {
+            Box::new(move |name, x, state| {
+                let (gain, bias) = tuning(network, name);
+                let drive = SpikingDrive::new(x, &gain, &bias, 1, 0.001);
+                operation::through_time(model(network, name), &drive, state, &surrogate, None).unwrap().output.get(0)
+            })
+        });
+    }
+}
+
+#[test]
+fn gradients_of_rates_flow_through_delayed_connections() {
+    compare_gradients(Mode::Rates, None, |network| {
+        Box::new(|name, x, _| {
+            let (gain, bias) = tuning(network, name);
+            operation::rate(model(network, name), x, &gain, &bias).unwrap()
+        })
+    });
+    // Without a state too, and in training: there is nothing random in this network.
+    let (network, _vs) = network(Kind::Double);
+    let input = Activity::varying(&sequence(Kind::Double));
+    let [inference, training] = [None, Some(3)].map(|step| network.rates_activity(&input, step).unwrap().into_tensor());
+    let mut state = network.zero_state(BATCH).unwrap();
+    let from_state = forward(&network, &input, Some(&mut state), &mut Pass::rates()).unwrap();
+    assert_eq!(bits(&inference), bits(&training));
+    assert_eq!(bits(&inference), bits(from_state.tensor()));
+}
+
+#[test]
+fn what_a_cycle_cannot_do_is_said() {
+    let (network, _vs) = network(Kind::Float);
+    let image = sequence(Kind::Float).get(0);
+    let error = network.forward_rates(&image).unwrap_err().to_string();
+    assert!(error.contains("delayed connections") && error.contains("[T, B, ..]"), "{error}");
+    let mut short = network.zero_state(2).unwrap();
+    assert!(network.step(&image, &mut short).unwrap_err().to_string().contains("of 2 samples"));
+
+    let spec: NetworkSpec = toml::from_str(
+        r#"input = [3, 4, 4]
+        layers = [
+            { type = "add", from = ["input", { node = "batch_norm1", delayed = true }] },
+            { type = "lif", gain = 1.0, bias = 1.0 },
+            { type = "batch_norm" },
+        ]"#,
+    )
+    .unwrap();
+    let network = Network::new(&VarStore::new(Device::Cpu).root(), &spec, 0).unwrap();
+    let input = mixed(0.0, 2.0, &[5, 2, 3, 4, 4], Kind::Float);
+    let training = Some(TrainingStep { number: 0 });
+    let error = forward(&network, &Activity::varying(&input), None, &mut Pass { training, ..Pass::rates() });
+    assert!(error.unwrap_err().to_string().contains("batch_norm1 lies in a cycle"));
+    assert_eq!(network.simulate_sequence(&input, &[]).unwrap().output.size(), input.size());
+}
