@@ -4,8 +4,13 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const CPP: [&str; 4] =
-    ["src/native/accelerator.cpp", "src/native/allocator.cpp", "src/native/autograd.cpp", "src/native/parallel.cpp"];
+const CPP: [&str; 5] = [
+    "src/native/accelerator.cpp",
+    "src/native/allocator.cpp",
+    "src/native/autograd.cpp",
+    "src/native/parallel.cpp",
+    "src/native/signals.cpp",
+];
 
 fn main() {
     for file in CPP {

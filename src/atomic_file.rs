@@ -1,14 +1,20 @@
 //! Writes files atomically: a file has its old content or its new content, never a part.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 
 /// Writes `path` atomically: `fill` writes a temporary file beside it, which is flushed to disk and renamed.
 ///
-/// After any failure (a full disk, a killed process), `path` has its old content or its new one, never a part.
+/// After any failure (a full disk, a killed process), `path` has its old content or its new one, never a part. A killed
+/// process leaves its temporary file, `.tch-spiking-*.tmp`; the next process that writes to the folder removes it. (A
+/// file that is still being written is locked.)
 ///
 /// # Errors
 /// Returns [`Error::Io`] naming `path`, with the cause (no such folder, no permission, no space).
@@ -33,14 +39,8 @@ pub fn write_atomically(
         if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
             return Err(std::io::Error::other("the path exists and is not a regular file"));
         }
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // A temporary file is private by default; the result gets the usual permissions (less the umask).
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let mut temporary = builder.prefix(".tch-spiking-").suffix(".tmp").tempfile_in(folder).map_err(without_path)?;
+        remove_leftovers(folder);
+        let mut temporary = temporary_in(folder)?;
         let mut buffered = BufWriter::new(temporary.as_file_mut());
         fill(&mut buffered)?;
         buffered.flush()?;
@@ -54,6 +54,51 @@ pub fn write_atomically(
         Ok(())
     };
     write().map_err(|source| Error::io("write", path, source))
+}
+
+/// What the names of temporary files begin and end with.
+const NAME: (&str, &str) = (".tch-spiking-", ".tmp");
+
+/// Creates a temporary file in `folder` and locks it, for as long as it is open.
+fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // A temporary file is private by default; the result gets the usual permissions (less the umask).
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.prefix(NAME.0).suffix(NAME.1);
+    loop {
+        let temporary = builder.tempfile_in(folder).map_err(without_path)?;
+        // Without locks in this file system, another process may take it for a leftover: the rename would fail.
+        let _ = temporary.as_file().lock();
+        // Another process may have removed it before it was locked.
+        if temporary.path().exists() {
+            return Ok(temporary);
+        }
+    }
+}
+
+/// Removes the temporary files in `folder` that ended processes left; looks once in a process.
+fn remove_leftovers(folder: &Path) {
+    static DONE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let Ok(mut done) = DONE.lock() else { return };
+    if !done.insert(folder.to_path_buf()) {
+        return;
+    }
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let ours = name.to_str().is_some_and(|name| name.starts_with(NAME.0) && name.ends_with(NAME.1));
+        // Whatever fails here (another user's file, a read-only folder) is no reason not to write.
+        if ours
+            && entry.file_type().is_ok_and(|kind| kind.is_file())
+            && let Ok(file) = File::open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Removes the temporary file's path that `tempfile` adds to the operating system's error; it does not help a user.

@@ -116,18 +116,25 @@ impl Observer for StopAfter<'_> {
 }
 
 /// Trains to the end in pieces of so many steps, each in a trainer of its own that knows the last one's checkpoint
-/// only.
+/// and history only.
 fn in_pieces(make: impl Fn() -> Trainer, steps: u64) -> Trainer {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoint.safetensors");
     make().save_checkpoint(&path).unwrap();
+    let mut history = Vec::new();
     loop {
         let mut trainer = make();
         trainer.load_checkpoint(&path).unwrap();
+        // Of the history, a checkpoint holds the latest epoch.
+        assert_eq!(trainer.position().history.first(), history.last());
+        trainer.restore_history(std::mem::take(&mut history));
         let stop = AtomicBool::new(false);
         match trainer.run(&mut StopAfter { steps, stop: &stop }, &stop).unwrap() {
             Outcome::Finished => return trainer,
-            Outcome::Interrupted => trainer.save_checkpoint(&path).unwrap(),
+            Outcome::Interrupted => {
+                trainer.save_checkpoint(&path).unwrap();
+                history = trainer.position().history.clone();
+            }
         }
     }
 }
@@ -540,6 +547,9 @@ fn a_data_set_of_ones_own_works_from_toml_with_a_run_folder() {
     let stop = AtomicBool::new(false);
     run.run(&mut StopAfter { steps: 5, stop: &stop }, &stop).unwrap();
     folder.save_epoch(run.trainer()).unwrap();
+    let in_use = RunFolder::open(place.path().join("run")).unwrap_err().to_string();
+    assert!(in_use.contains(&format!("is in use by process {}", std::process::id())), "{in_use}");
+    drop(folder);
     let folder = RunFolder::open(place.path().join("run")).unwrap();
     let mut run = load(folder.experiment().unwrap());
     folder.resume(&mut run).unwrap();

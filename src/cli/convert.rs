@@ -64,8 +64,8 @@ pub fn run(args: &ConvertArgs, console: &Console) -> anyhow::Result<()> {
         console.note(&format!("note: omitted, since npz has no metadata: {}", converted.dropped.join(", ")));
     }
     console.emit(&json!({
-        "input": args.input,
-        "output": args.output,
+        "input": args.input.to_string_lossy(),
+        "output": args.output.to_string_lossy(),
         "from": converted.from.name(),
         "tensors": converted.tensors,
         "elements": converted.elements,

@@ -155,7 +155,7 @@ pub fn run(args: &ConvertNetworkArgs, console: &Console) -> anyhow::Result<()> {
     };
     console.emit(&json!({
         "source": name,
-        "output": args.output,
+        "output": args.output.to_string_lossy(),
         "changes": converted.changes,
         "calibration": calibrated,
         "report": report,

@@ -1,7 +1,7 @@
 //! `doctor`: the capabilities of this machine, and why others are not available.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -40,7 +40,7 @@ struct Report {
 #[derive(Serialize)]
 struct Libtorch {
     version: Option<String>,
-    folder: Option<PathBuf>,
+    folder: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -61,14 +61,14 @@ struct Cuda {
 
 #[derive(Serialize)]
 struct Data {
-    looked: Vec<PathBuf>,
+    looked: Vec<String>,
     found: Vec<Found>,
     problems: Vec<String>,
 }
 
 #[derive(Serialize)]
 struct Found {
-    folder: PathBuf,
+    folder: String,
     /// More than one if the files are not in a folder of the data set's name: MNIST and Fashion-MNIST use the same file
     /// names.
     datasets: Vec<&'static str>,
@@ -84,7 +84,10 @@ pub fn run(args: &DoctorArgs, console: &Console) -> anyhow::Result<()> {
     let report = Report {
         tch_spiking: env!("CARGO_PKG_VERSION"),
         tch: TCH_VERSION,
-        libtorch: Libtorch { version: device::libtorch_version(), folder: device::libtorch_folder() },
+        libtorch: Libtorch {
+            version: device::libtorch_version(),
+            folder: device::libtorch_folder().map(|folder| shown(&folder)),
+        },
         processor: processor(),
         device: chosen.as_ref().ok().map(|device| match device {
             tch::Device::Cuda(index) => format!("cuda:{index}"),
@@ -107,7 +110,7 @@ pub fn run(args: &DoctorArgs, console: &Console) -> anyhow::Result<()> {
 fn describe(report: &Report) -> String {
     let unknown = || "unknown".to_owned();
     let libtorch = report.libtorch.version.clone().unwrap_or_else(unknown);
-    let folder = report.libtorch.folder.as_ref().map_or_else(unknown, |folder| folder.display().to_string());
+    let folder = report.libtorch.folder.clone().unwrap_or_else(unknown);
     let Processor { model, features, cores, threads } = &report.processor;
     let features: Vec<_> =
         features.iter().map(|(name, has)| format!("{name} {}", if *has { "yes" } else { "no" })).collect();
@@ -127,13 +130,9 @@ fn describe(report: &Report) -> String {
         format!("CUDA         {cuda}"),
         format!("device       {}", report.device.as_deref().unwrap_or("none")),
     ];
-    let found = report
-        .data
-        .found
-        .iter()
-        .map(|Found { folder, datasets }| format!("{} in {}", datasets.join(" or "), folder.display()));
-    let looked: Vec<_> = report.data.looked.iter().map(|folder| folder.display().to_string()).collect();
-    let looked = format!("searched {}", looked.join(", "));
+    let found =
+        report.data.found.iter().map(|Found { folder, datasets }| format!("{} in {folder}", datasets.join(" or ")));
+    let looked = format!("searched {}", report.data.looked.join(", "));
     for (index, line) in found.chain(report.data.problems.iter().cloned()).chain([looked]).enumerate() {
         lines.push(format!("{:<12} {line}", if index == 0 { "data" } else { "" }));
     }
@@ -169,15 +168,21 @@ fn processor_features() -> BTreeMap<&'static str, bool> {
     return BTreeMap::new();
 }
 
+/// The path as text; what is not UTF-8 in it is replaced.
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
 fn find_data(places: &Places) -> Data {
-    let looked = places.named.iter().map(|(_, folder)| folder).chain(&places.usual).cloned().collect();
+    let looked =
+        places.named.iter().map(|(_, folder)| folder).chain(&places.usual).map(|folder| shown(folder)).collect();
     let mut data = Data { looked, found: Vec::new(), problems: Vec::new() };
     for manifest in manifest::ALL {
         match places.find(&manifest, false, &mut |_| {}) {
             Ok(None) => {}
-            Ok(Some(folder)) => match data.found.iter_mut().find(|found| found.folder == folder) {
+            Ok(Some(folder)) => match data.found.iter_mut().find(|found| found.folder == shown(&folder)) {
                 Some(found) => found.datasets.push(manifest.name),
-                None => data.found.push(Found { folder, datasets: vec![manifest.name] }),
+                None => data.found.push(Found { folder: shown(&folder), datasets: vec![manifest.name] }),
             },
             Err(incomplete) => data.problems.push(incomplete.to_string()),
         }
@@ -187,8 +192,6 @@ fn find_data(places: &Places) -> Data {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]
@@ -208,7 +211,7 @@ mod tests {
         let named = |folder: &Path| Places { named: vec![("--data", folder.into())], usual: Vec::new(), cache: None };
 
         let data = find_data(&named(root.path()));
-        assert_eq!((&data.found[0].folder, &data.found[0].datasets), (&folder, &vec!["fashion"]));
+        assert_eq!((&data.found[0].folder, &data.found[0].datasets), (&shown(&folder), &vec!["fashion"]));
         assert!(data.found.len() == 1 && data.problems.is_empty());
         assert_eq!(find_data(&named(&folder)).found[0].datasets, ["mnist", "fashion"]);
 

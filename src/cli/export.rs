@@ -61,7 +61,7 @@ pub fn run(args: &ExportArgs, console: &Console) -> anyhow::Result<()> {
     console.print(&format!("written to {}", args.output.display()));
     console.emit(&json!({
         "source": name,
-        "output": args.output,
+        "output": args.output.to_string_lossy(),
         "format": args.format.to_possible_value().map(|value| value.get_name().to_string()),
         "dt": source.network.spec().dt,
         "steps": source.network.spec().steps,

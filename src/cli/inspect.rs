@@ -32,7 +32,7 @@ pub struct InspectArgs {
 
 #[derive(Serialize)]
 struct Report {
-    file: PathBuf,
+    file: String,
     format: &'static str,
     bytes: u64,
     #[serde(flatten)]
@@ -99,7 +99,7 @@ fn of_experiment(path: PathBuf) -> anyhow::Result<Report> {
     metadata.extend(dataset.map(|dataset| ("dataset".to_string(), dataset.get_name().to_string())));
     let bytes = size(&path)?;
     Ok(Report {
-        file: path,
+        file: path.to_string_lossy().into_owned(),
         format: "experiment",
         bytes,
         network: Some(of_network(&network)),
@@ -131,7 +131,7 @@ fn of_weights(path: PathBuf) -> anyhow::Result<Report> {
         Some(_) if tensors.iter().any(TensorRow::is_optimizer) => "checkpoint",
         Some(_) => "weights",
     };
-    Ok(Report { bytes: size(&path)?, file: path, format, network, tensors, metadata })
+    Ok(Report { bytes: size(&path)?, file: path.to_string_lossy().into_owned(), format, network, tensors, metadata })
 }
 
 fn size(path: &Path) -> anyhow::Result<u64> {
@@ -243,7 +243,7 @@ fn describe(report: &Report) -> String {
     kinds.sort_unstable();
     kinds.dedup();
     let kinds = if kinds.is_empty() { String::new() } else { format!(", {}", kinds.join(" and ")) };
-    let mut text = format!("{}: {}, {} bytes{kinds}\n", report.file.display(), report.format, grouped(report.bytes));
+    let mut text = format!("{}: {}, {} bytes{kinds}\n", report.file, report.format, grouped(report.bytes));
     match &report.network {
         Some(network) => {
             let Network { input, dt, steps, .. } = network;

@@ -175,7 +175,7 @@ fn draw(
         "output": figure.output.last(),
         "layers": figure.layers.iter().map(|layer| json!({ "name": layer.name, "mean_rate": layer.mean_rate }))
             .collect::<Vec<_>>(),
-        "files": files,
+        "files": files.map(|file| file.to_string_lossy().into_owned()),
     }))
 }
 

@@ -8,12 +8,12 @@ use clap::{Args, ValueEnum};
 use indicatif::ProgressStyle;
 use serde_json::json;
 use tch::Device;
-use tch_spiking::Experiment;
 use tch_spiking::data::DatasetName;
 use tch_spiking::device;
 use tch_spiking::run::{Run, RunFolder};
-use tch_spiking::train::{LayerTime, Outcome, Precision, Profile};
+use tch_spiking::train::{LayerTime, Outcome, Precision, Profile, TrainError};
 use tch_spiking::weights::{load_into, load_network};
+use tch_spiking::{Error, Experiment};
 
 use super::chosen::load_as;
 use super::train_watcher::Watcher;
@@ -129,8 +129,11 @@ fn start(args: &TrainArgs, console: &Console, device: Device) -> anyhow::Result<
         };
         load_into(run.trainer().network(), &loaded.network.named_parameters().into_iter().collect())?;
     }
-    let path = args.out.clone().unwrap_or_else(|| next_free(Path::new("runs")));
-    Ok((RunFolder::create(path, run.experiment())?, run))
+    let folder = match &args.out {
+        Some(path) => RunFolder::create(path, run.experiment())?,
+        None => RunFolder::create_next(Path::new("runs"), run.experiment())?,
+    };
+    Ok((folder, run))
 }
 
 fn resume(args: &TrainArgs, path: &Path, console: &Console, device: Device) -> anyhow::Result<(RunFolder, Run)> {
@@ -154,11 +157,6 @@ fn resume(args: &TrainArgs, path: &Path, console: &Console, device: Device) -> a
 
 fn load(experiment: Experiment, device: Device, console: &Console) -> anyhow::Result<Run> {
     Ok(Run::load(experiment, device, &mut |text| console.note(text))?)
-}
-
-/// `runs/1`, or the first number that is free.
-fn next_free(parent: &Path) -> PathBuf {
-    (1u64..).map(|number| parent.join(number.to_string())).find(|path| !path.exists()).unwrap_or_else(|| parent.into())
 }
 
 fn introduce(run: &Run, folder: &RunFolder, console: &Console) {
@@ -198,11 +196,17 @@ fn finish(
     }
     let style = ProgressStyle::with_template("testing   {bar:30} {pos}/{len}  {eta} left").unwrap_or_else(|_| plain());
     let bar = console.progress(images as u64, style);
-    let summary = run.test(&mut |done| bar.set_position(done as u64))?;
+    let summary = run.test_until(&mut |done| bar.set_position(done as u64), stop);
     bar.finish_and_clear();
+    // The checkpoint of the last epoch is saved; a resumed run does the test alone.
+    if let Err(Error::Train(TrainError::Stopped)) = summary {
+        return interrupted(run, folder);
+    }
+    let summary = summary?;
     let Some(summary) = summary else {
         console.print(&format!("saved     {} (not tested: there are no test images)", folder.path().display()));
-        return console.emit(&json!({ "run": folder.path(), "dataset": run.source(), "metrics": metrics }));
+        return console
+            .emit(&json!({ "run": folder.path().to_string_lossy(), "dataset": run.source(), "metrics": metrics }));
     };
     folder.save_result(trainer, &summary)?;
     if let (Some(rates), Some(spikes)) = (summary.test_rate_accuracy, summary.test_spiking_accuracy) {
@@ -211,7 +215,7 @@ fn finish(
     }
     console.print(&format!("saved     {}", folder.path().display()));
     let mut result = serde_json::to_value(&summary)?;
-    result["run"] = json!(folder.path());
+    result["run"] = json!(folder.path().to_string_lossy());
     result["metrics"] = json!(metrics);
     result["precision"] = json!(trainer.config().precision);
     if let Some(profile) = profile {
@@ -263,12 +267,17 @@ fn whats_left(folder: &RunFolder) -> String {
     }
 }
 
+/// The command that resumes the run, for a shell.
 fn resume_command(folder: &RunFolder) -> String {
-    let path = folder.path().display().to_string();
-    match path.contains(|c: char| c.is_whitespace() || "'\"$&;()".contains(c)) {
-        true => format!("tch-spiking train --resume '{}'", path.replace('\'', r"'\''")),
-        false => format!("tch-spiking train --resume {path}"),
-    }
+    let path = folder.path();
+    let plain = |text: &&str| !text.contains(|c: char| c.is_whitespace() || c.is_control() || "'\"$&;()\\".contains(c));
+    let quoted = match path.to_str() {
+        Some(text) if plain(&text) => text.to_string(),
+        Some(text) if !text.contains(char::is_control) => format!("'{}'", text.replace('\'', r"'\''")),
+        // Escapes of bytes, as bash and zsh read them.
+        _ => format!("$'{}'", path.as_os_str().as_encoded_bytes().escape_ascii()),
+    };
+    format!("tch-spiking train --resume {quoted}")
 }
 
 fn plain() -> ProgressStyle {

@@ -1,45 +1,33 @@
-//! MNIST and Fashion-MNIST from their files, parsed by the `mnist` crate.
+//! MNIST and Fashion-MNIST from their files.
 //!
-//! That crate panics on any other file, and with a shortened training set takes its "test" images from the
-//! training file. So it only reads a private copy of content with a verified checksum, and always as
-//! 60,000 / 0 / 10,000.
+//! A file is used only if its checksum is that of the published one, so its header needs no further check.
 
 use std::path::{Path, PathBuf};
 
 use super::error::DataError;
 use super::locate::files_of;
-use super::manifest::{Manifest, SIDE, TEST, TRAIN};
+use super::manifest::{FileSpec, Manifest, SIDE};
 use super::{Images, idx};
 
-/// Reads the complete training and test files of `manifest` in `folder`, gzipped or not.
+/// Reads the complete training and test files of `manifest` in `folder`, gzipped or not, in memory.
 ///
 /// # Errors
 /// [`DataError::Incomplete`] if a file is missing, [`DataError::Damaged`] if one differs from the published one,
-/// [`DataError::Io`] if one cannot be read or the system's temporary folder has too little space (55 MB).
+/// [`DataError::Io`] if one cannot be read.
 pub fn read(folder: &Path, manifest: &Manifest<'_>) -> Result<(Images, Images), DataError> {
     let paths = files_of(folder, manifest)?;
-    let private = tempfile::Builder::new()
-        .prefix("tch-spiking-")
-        .tempdir()
-        .map_err(|source| DataError::io("create a folder in", std::env::temp_dir(), source))?;
-    for (path, spec) in paths.iter().zip(manifest.files) {
-        let copy = private.path().join(spec.name);
-        std::fs::write(&copy, idx::read(path, spec, manifest)?)
-            .map_err(|source| DataError::io("write", copy, source))?;
-    }
-    let base = private.path().to_str().ok_or_else(|| {
-        let source = std::io::Error::other("its name is not UTF-8: set TMPDIR to another folder");
-        DataError::io("use the temporary folder", private.path(), source)
-    })?;
-    let parsed = mnist::MnistBuilder::new()
-        .base_path(base)
-        .label_format_digit()
-        .training_set_length(TRAIN as u32)
-        .validation_set_length(0)
-        .test_set_length(TEST as u32)
-        .finalize();
-    let images = |pixels, labels| Images { pixels, labels, channels: 1, height: SIDE, width: SIDE };
-    Ok((images(parsed.trn_img, parsed.trn_lbl), images(parsed.tst_img, parsed.tst_lbl)))
+    let values = |(path, spec): (&PathBuf, &FileSpec<'_>)| {
+        let mut content = idx::read(path, spec, manifest)?;
+        // The header: the magic number and each dimension, a word of 4 bytes each.
+        content.drain(..4 * spec.header.len());
+        Ok(content)
+    };
+    let mut files = paths.iter().zip(manifest.files).map(values).collect::<Result<Vec<_>, DataError>>()?.into_iter();
+    let mut split = || {
+        let (pixels, labels) = (files.next().unwrap_or_default(), files.next().unwrap_or_default());
+        Images { pixels, labels, channels: 1, height: SIDE, width: SIDE }
+    };
+    Ok((split(), split()))
 }
 
 /// The result of checking one file.

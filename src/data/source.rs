@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::DatasetName;
 
@@ -45,10 +45,15 @@ pub enum Source {
 #[derive(Serialize, Deserialize)]
 struct Record {
     name: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// A record for people: what is not UTF-8 in it is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "lossy")]
     folder: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
+}
+
+fn lossy<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.to_string_lossy()).serialize(serializer)
 }
 
 impl From<Record> for Source {

@@ -110,8 +110,16 @@ impl Experiment {
     /// Writes the experiment as TOML, with every key.
     ///
     /// # Errors
-    /// If the network contains Rust code, which a file cannot hold.
+    /// If the network contains Rust code, or `data.path` is not UTF-8, which a file cannot hold.
     pub fn to_toml(&self) -> Result<String> {
+        if let Some(path) = self.data.path.as_ref().filter(|path| path.to_str().is_none()) {
+            let path = path.display();
+            return Err(ExperimentError::Parse(format!(
+                "data.path = {path}: expected a path in UTF-8, which the configuration can hold: rename the folder, or \
+                 set TCH_SPIKING_DATA to it"
+            ))
+            .into());
+        }
         toml::to_string(self).map_err(|error| ExperimentError::Parse(error.to_string()).into())
     }
 

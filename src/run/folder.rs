@@ -1,8 +1,10 @@
 //! The folder of a run. Every file is written atomically.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{Experiment, Run, Summary};
+use super::claim::Claim;
+use super::{Experiment, Run, Summary, history};
 use crate::atomic_file::write_atomically;
 use crate::error::{Error, Result};
 use crate::formats::weights;
@@ -18,6 +20,8 @@ const BEST: &str = "best.safetensors";
 const CURVE: [&str; 2] = ["learning_curve.png", "learning_curve.svg"];
 const WEIGHTS: &str = "weights.safetensors";
 const SUMMARY: &str = "summary.json";
+/// The files that make a folder one of a run.
+const FILES: [&str; 6] = [CONFIG, LAST, BEST, METRICS, WEIGHTS, SUMMARY];
 
 /// The folder of a run.
 ///
@@ -30,40 +34,85 @@ const SUMMARY: &str = "summary.json";
 /// | `learning_curve.png`, `.svg` | the figure of `metrics.jsonl` |
 /// | `weights.safetensors` | the weights after the last epoch, with their test accuracy, once the run is completed |
 /// | `summary.json` | the result, once the run is completed |
+/// | `run.lock` | the process that uses the folder, while it does |
+///
+/// A folder belongs to one value of this type (and its clones) at a time, in all processes; the claim ends with the
+/// value, and with the process.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Shared by the clones; released by the last one.
+    _claim: Arc<Claim>,
 }
 
 impl RunFolder {
-    /// Creates the folder of a new run.
+    /// Creates the folder of a new run, or claims an existing one without files of a run.
     ///
     /// # Errors
-    /// If it already contains a run, or cannot be created.
+    /// If it already contains a run or a part of one, is in use, or cannot be created; or if the experiment cannot be
+    /// written as TOML.
     pub fn create(path: impl Into<PathBuf>, experiment: &Experiment) -> Result<Self> {
-        let folder = Self { path: path.into() };
-        if [CONFIG, METRICS, LAST, BEST].iter().any(|file| folder.file(file).exists()) {
-            return Err(TrainError::FolderTaken { folder: folder.path }.into());
+        let (path, text) = (path.into(), experiment.to_toml()?);
+        std::fs::create_dir_all(&path).map_err(|source| Error::io("create the folder", &path, source))?;
+        let folder = Self { _claim: Arc::new(Claim::new(&path)?), path };
+        folder.begin(&text)
+    }
+
+    /// Creates the folder of a new run in `parent`, with the lowest number that is free as its name, from 1. A number
+    /// belongs to one process, however many search at a time.
+    ///
+    /// # Errors
+    /// As for [`create`](Self::create).
+    pub fn create_next(parent: &Path, experiment: &Experiment) -> Result<Self> {
+        let text = experiment.to_toml()?;
+        std::fs::create_dir_all(parent).map_err(|source| Error::io("create the folder", parent, source))?;
+        let mut number = 1_u64;
+        loop {
+            let path = parent.join(number.to_string());
+            match std::fs::create_dir(&path) {
+                Ok(()) => {
+                    let folder = Self { _claim: Arc::new(Claim::new(&path)?), path };
+                    return folder.begin(&text);
+                }
+                Err(source) if source.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+                Err(source) => return Err(Error::io("create the folder", &path, source)),
+            }
         }
-        std::fs::create_dir_all(&folder.path).map_err(|source| Error::io("create the folder", &folder.path, source))?;
-        folder.write_config(experiment)?;
-        Ok(folder)
+    }
+
+    /// Writes the configuration `text` of a new run, unless the folder holds files of another.
+    fn begin(self, text: &str) -> Result<Self> {
+        if let Some(file) = FILES.into_iter().find(|file| self.file(file).exists()) {
+            return Err(TrainError::FolderTaken { folder: self.path, file: file.to_string() }.into());
+        }
+        self.write_text(text)?;
+        Ok(self)
     }
 
     /// Opens the folder of an existing run, which may have ended before its first checkpoint.
     ///
     /// # Errors
-    /// If its config is missing, or its checkpoint was lost.
+    /// If its config is missing, its checkpoint was lost, or it is in use.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
-        let folder = Self { path: path.into() };
-        let needed: &[&str] = if folder.file(METRICS).exists() { &[CONFIG, LAST] } else { &[CONFIG] };
-        for file in needed {
-            if !folder.file(file).is_file() {
-                let cause = format!("it contains no {file}");
-                return Err(TrainError::NotARun { folder: folder.path, cause }.into());
-            }
+        let path = path.into();
+        let not_a_run = |cause: String| Err(TrainError::NotARun { folder: path.clone(), cause }.into());
+        if !path.join(CONFIG).is_file() {
+            return not_a_run(format!("it contains no {CONFIG}"));
         }
-        Ok(folder)
+        // The checkpoint is written before the metrics.
+        if path.join(METRICS).exists() && !path.join(LAST).is_file() {
+            let config = path.join(CONFIG);
+            let start = match path.join(BEST) {
+                best if best.is_file() => format!(" --weights {}", best.display()),
+                _ => String::new(),
+            };
+            return not_a_run(format!(
+                "it contains no {LAST}, the checkpoint to go on from. Put it back, or start a new run: \
+                 tch-spiking train --config {}{start}",
+                config.display()
+            ));
+        }
+        Ok(Self { _claim: Arc::new(Claim::new(&path)?), path })
     }
 
     /// The path of the folder.
@@ -98,8 +147,11 @@ impl RunFolder {
     /// # Errors
     /// If it cannot be written.
     pub fn write_config(&self, experiment: &Experiment) -> Result<()> {
-        let text = experiment.to_toml()?;
-        write_atomically(self.file(CONFIG), |file| file.write_all(text.as_bytes()))
+        self.write_text(&experiment.to_toml()?)
+    }
+
+    fn write_text(&self, config: &str) -> Result<()> {
+        write_atomically(self.file(CONFIG), |file| file.write_all(config.as_bytes()))
     }
 
     /// Restores `run` (of this folder's experiment, possibly with more epochs) from the latest checkpoint; if there is
@@ -111,12 +163,16 @@ impl RunFolder {
         if !self.last().exists() {
             return Ok(());
         }
+        let earlier = history::read(&self.file(METRICS)).map_err(|cause| {
+            Error::from(TrainError::NotARun { folder: self.path.clone(), cause: format!("{METRICS}{cause}") })
+        })?;
         run.trainer_mut().load_checkpoint(&self.last()).map_err(|error| match error {
             Error::Train(TrainError::Checkpoint { cause, .. }) => {
                 TrainError::NotARun { folder: self.path.clone(), cause: format!("{LAST} {cause}") }.into()
             }
             other => other,
         })?;
+        run.trainer_mut().restore_history(earlier);
         // A run that was stopped between its last epoch and its test still has the test to do.
         let &Position { epoch, step, .. } = run.trainer().position();
         let tested_or_beyond = self.tested_after() == Some(epoch) || step > 0;
@@ -137,12 +193,7 @@ impl RunFolder {
     /// # Errors
     /// If something cannot be written; the previous file is left intact.
     pub fn save_epoch(&self, trainer: &Trainer) -> Result<()> {
-        let history = &trainer.position().history;
-        let (newest, earlier) = match history.split_last() {
-            Some((newest, earlier)) => (newest, earlier),
-            None => return self.save_checkpoint(trainer),
-        };
-        if earlier.iter().all(|metrics| metrics.score() < newest.score()) {
+        if trainer.position().is_best() {
             weights::save_network(&self.best(), trainer.network(), &trainer.provenance())?;
         }
         // The checkpoint comes first: the other files can be restored from it.

@@ -7,14 +7,21 @@
 //! | `training.rs` | an experiment with its trainer ([`Run`]) |
 //! | `evaluation.rs` | the evaluation after every epoch |
 //! | `summary.rs` | the result of a run |
+//! | `until.rs` | samples that can be stopped |
 //! | `folder.rs` | the output folder of a run, and resuming |
+//! | `claim.rs` | the exclusive use of a run folder |
+//! | `history.rs` | the metrics of earlier epochs, read back |
 
+mod claim;
 mod evaluation;
 pub mod experiment;
 mod folder;
+mod history;
 mod summary;
 mod training;
+mod until;
 
+pub use crate::native::IgnoredSignals;
 pub use evaluation::RatesAndSpikes;
 pub use experiment::Experiment;
 pub use folder::RunFolder;

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use tch::Device;
 use tch::nn::VarStore;
 
+use super::until::Until;
 use super::{Experiment, RatesAndSpikes, Summary};
 use crate::data::{Dataset, DatasetName, Samples, Source, Splits, Target, load_splits};
 use crate::error::Result;
@@ -157,7 +158,17 @@ impl Run {
     /// # Errors
     /// If memory runs out or the samples cannot be read.
     pub fn test(&self, progress: &mut dyn FnMut(i64)) -> Result<Option<Summary>> {
-        let Some(test) = self.test_samples() else { return Ok(None) };
+        self.test_until(progress, &AtomicBool::new(false))
+    }
+
+    /// The same, but ends with [`TrainError::Stopped`](crate::train::TrainError::Stopped) within a batch of samples
+    /// once `stop` is set.
+    ///
+    /// # Errors
+    /// As for [`test`](Self::test), and if stopped.
+    pub fn test_until(&self, progress: &mut dyn FnMut(i64), stop: &AtomicBool) -> Result<Option<Summary>> {
+        let Some(samples) = self.test_samples() else { return Ok(None) };
+        let test = &Until { samples, stop };
         let (network, objective) = (self.trainer.network(), self.trainer.objective());
         let (test_rate_accuracy, test_rate_loss) = match self.evaluation.classes {
             true => (Some(rate_accuracy(network, test)?), None),

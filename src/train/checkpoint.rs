@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Position, TrainError, Trainer};
+use super::{EpochMetrics, Position, TrainError, Trainer};
 use crate::error::{Error, Result};
 use crate::formats::weights::{self, OPTIMIZER_PREFIX, Provenance};
 
@@ -16,6 +16,9 @@ const POSITION: &str = "position";
 #[derive(Serialize, Deserialize)]
 struct SavedPosition {
     position: Position,
+    /// The metrics of the latest completed epoch; a checkpoint of version 0.1.0 has those of all in its position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    latest: Option<EpochMetrics>,
     optimizer_steps: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dataset: Option<String>,
@@ -23,13 +26,15 @@ struct SavedPosition {
 
 impl Trainer {
     /// Saves weights, optimiser state and position to the safetensors file `path`, from which
-    /// [`load_checkpoint`](Self::load_checkpoint) resumes bit for bit. The file is also a valid weights file.
+    /// [`load_checkpoint`](Self::load_checkpoint) resumes bit for bit. The file is also a valid weights file. Its size
+    /// does not depend on the number of epochs: of their metrics it holds the latest only.
     ///
     /// # Errors
     /// If it cannot be written; an existing file is left intact.
     pub fn save_checkpoint(&self, path: &Path) -> Result<()> {
         let position = SavedPosition {
             position: self.position.clone(),
+            latest: self.position.history.last().cloned(),
             optimizer_steps: self.optimizer.steps(),
             dataset: self.dataset.clone(),
         };
@@ -66,8 +71,25 @@ impl Trainer {
         });
         self.optimizer.load_state(&state.collect::<BTreeMap<_, _>>(), saved.optimizer_steps)?;
         weights::load_into(&self.network, &file.tensors)?;
-        self.position = saved.position;
+        let SavedPosition { mut position, latest, .. } = saved;
+        let all = std::mem::take(&mut position.history);
+        match position.best {
+            None => all.into_iter().for_each(|metrics| position.add(metrics)),
+            Some(_) => position.history = latest.into_iter().collect(),
+        }
+        self.position = position;
         Ok(())
+    }
+
+    /// Puts the metrics of earlier epochs, in any order, before those of a loaded checkpoint, which holds the latest
+    /// only.
+    pub fn restore_history(&mut self, mut earlier: Vec<EpochMetrics>) {
+        let history = &mut self.position.history;
+        let known_from = history.first().map_or(self.position.epoch + 1, |metrics| metrics.epoch);
+        earlier.retain(|metrics| metrics.epoch < known_from);
+        earlier.sort_by_key(|metrics| metrics.epoch);
+        earlier.dedup_by_key(|metrics| metrics.epoch);
+        history.splice(0..0, earlier);
     }
 
     /// The provenance to store in a network file: seed, data, epochs and the latest accuracies.

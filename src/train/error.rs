@@ -1,6 +1,6 @@
 //! Errors of training.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Training cannot start or continue.
 #[derive(Debug, thiserror::Error)]
@@ -82,14 +82,25 @@ pub enum TrainError {
         /// Its shape in the file.
         found: String,
     },
-    /// The output folder already contains a run.
-    #[error(
-        "{0} already contains a run: resume it (--resume {0}), or choose another folder (--out)", folder.display()
-    )]
+    /// The output folder already contains a run, or a part of one.
+    #[error("{}", taken(folder, file))]
     FolderTaken {
         /// The folder.
         folder: PathBuf,
+        /// A file of a run in it.
+        file: String,
     },
+    /// Another process uses the folder of a run.
+    #[error("{} is in use by {holder}: wait for it to end, or choose another folder (--out)", folder.display())]
+    FolderInUse {
+        /// The folder.
+        folder: PathBuf,
+        /// The process that uses it.
+        holder: String,
+    },
+    /// An evaluation was stopped on request.
+    #[error("stopped on request")]
+    Stopped,
     /// A folder to resume has no checkpoint.
     #[error("{} is not a run that can be resumed: {cause}", folder.display())]
     NotARun {
@@ -104,6 +115,18 @@ pub enum TrainError {
         /// The number of completed epochs.
         done: u64,
     },
+}
+
+/// The message of [`TrainError::FolderTaken`].
+fn taken(folder: &Path, file: &str) -> String {
+    let path = folder.display();
+    if folder.join("config.toml").exists() {
+        return format!("{path} already contains a run: resume it (--resume {path}), or choose another folder (--out)");
+    }
+    format!(
+        "{path} already contains a part of a run ({file}), without the config.toml that would be needed to resume it: \
+         move it, or choose another folder (--out)"
+    )
 }
 
 impl TrainError {

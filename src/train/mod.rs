@@ -40,7 +40,7 @@ pub use objective::{CrossEntropy, MeanSquaredError, Objective, ObjectiveName, re
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use precision::Precision;
 pub use profile::{LayerTime, Profile};
-pub use progress::{Observer, Outcome, Position, Progress};
+pub use progress::{BestEpoch, Observer, Outcome, Position, Progress};
 pub use schedule::Schedule;
 pub use sync::{GradientSync, OneProcess};
 pub use trainer::Trainer;

@@ -14,8 +14,38 @@ pub struct Position {
     pub step: u64,
     /// The sums of the current epoch.
     pub running: Running,
-    /// The metrics of the completed epochs.
+    /// The best epoch so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<BestEpoch>,
+    /// The metrics of the completed epochs. A checkpoint holds those of the latest only, so that its size does not grow;
+    /// a [`RunFolder`](crate::run::RunFolder) reads the others from `metrics.jsonl`.
+    #[serde(default, skip_serializing)]
     pub history: Vec<EpochMetrics>,
+}
+
+/// The best epoch of a training: the first with the highest [score](EpochMetrics::score).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BestEpoch {
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// Its score; a score that is not finite counts as the lowest number.
+    pub score: f64,
+}
+
+impl Position {
+    /// Adds the metrics of a completed epoch.
+    pub(super) fn add(&mut self, metrics: EpochMetrics) {
+        let score = Some(metrics.score()).filter(|score| score.is_finite()).unwrap_or(f64::MIN);
+        if self.best.is_none_or(|best| score > best.score) {
+            self.best = Some(BestEpoch { epoch: metrics.epoch, score });
+        }
+        self.history.push(metrics);
+    }
+
+    /// Whether the latest completed epoch is the best so far.
+    pub fn is_best(&self) -> bool {
+        self.best.is_some_and(|best| best.epoch == self.epoch)
+    }
 }
 
 /// The outcome of a call of [`Trainer::run`].

@@ -299,7 +299,7 @@ impl Trainer {
             images_per_second: running.images_per_second(),
             seconds: running.seconds,
         };
-        self.position.history.push(metrics.clone());
+        self.position.add(metrics.clone());
         Ok(metrics)
     }
 }

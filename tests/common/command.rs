@@ -170,13 +170,37 @@ impl Place {
         self.refused(1, line)
     }
 
-    /// Starts the command.
+    /// Starts the command; it heeds signals, also where the tests were started to ignore them (in the background).
     pub fn start(&self, line: &str) -> Started {
         let mut command = self.command(line);
+        if cfg!(target_os = "linux") {
+            command = through(command, &["env", "--default-signal=INT,HUP,TERM"]);
+        }
+        self.start_command(command)
+    }
+
+    /// Starts `command`.
+    pub fn start_command(&self, mut command: Command) -> Started {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         Started { child, stderr }
     }
+}
+
+/// The command, run through another.
+pub fn through(inner: Command, outer: &[&str]) -> Command {
+    let mut command = Command::new(outer[0]);
+    command.args(&outer[1..]).arg(inner.get_program()).args(inner.get_args());
+    if let Some(folder) = inner.get_current_dir() {
+        command.current_dir(folder);
+    }
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
 }
 
 fn said(output: &std::process::Output) -> Said {
@@ -219,7 +243,12 @@ impl Started {
 
     /// Sends Ctrl-C.
     pub fn interrupt(&self) {
-        let kill = Command::new("sh").args(["-c", &format!("kill -INT {}", self.child.id())]).status().unwrap();
+        self.signal("INT");
+    }
+
+    /// Sends this signal.
+    pub fn signal(&self, name: &str) {
+        let kill = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status().unwrap();
         assert!(kill.success());
     }
 
@@ -227,6 +256,11 @@ impl Started {
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for its end: the exit code, and what else it said on stderr.
