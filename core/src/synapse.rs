@@ -50,6 +50,15 @@ impl Synapse {
         }
     }
 
+    /// Returns the same filter with another time constant (s).
+    #[must_use]
+    pub fn with_tau(self, tau: f64) -> Self {
+        match self {
+            Self::Lowpass { .. } => Self::Lowpass { tau },
+            Self::Alpha { .. } => Self::Alpha { tau },
+        }
+    }
+
     /// Returns the number of state variables.
     pub fn state_len(self) -> usize {
         match self {
@@ -73,6 +82,51 @@ impl Synapse {
                 transition: [[e * (1.0 - h), -e * h / tau], [e * dt, e * (1.0 + h)]],
                 input: [e * h / tau, 1.0 - e * (1.0 + h)],
             },
+        }
+    }
+
+    /// Returns the derivative of the [coefficients](Self::coefficients) with respect to the time constant (1/s).
+    pub fn slope(self, dt: f64) -> Coefficients {
+        let tau = self.tau();
+        if tau <= PASS_THROUGH * dt {
+            return Coefficients { transition: [[0.0; 2]; 2], input: [0.0; 2] };
+        }
+        let h = dt / tau;
+        let e = (-h).exp();
+        let of_e = e * h / tau;
+        match self {
+            Self::Lowpass { .. } => Coefficients { transition: [[of_e, 0.0], [0.0, 0.0]], input: [-of_e, 0.0] },
+            Self::Alpha { .. } => {
+                let of_product = (of_e - 2.0 * e / tau) * h / tau;
+                let last = of_e * (1.0 + h) - e * h / tau;
+                Coefficients {
+                    transition: [[of_e * (1.0 - h) + e * h / tau, -of_product], [of_e * dt, last]],
+                    input: [of_product, -last],
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slope_is_that_of_the_coefficients() {
+        let dt = 0.001;
+        for synapse in [Synapse::Lowpass { tau: 0.005 }, Synapse::Alpha { tau: 0.003 }, Synapse::Alpha { tau: 0.1 }] {
+            let step = synapse.tau() * 1e-5;
+            let at = |tau: f64| {
+                let Coefficients { transition: [first, second], input } = synapse.with_tau(tau).coefficients(dt);
+                [first, second, input].concat()
+            };
+            let Coefficients { transition: [first, second], input } = synapse.slope(dt);
+            let (above, below) = (at(synapse.tau() + step), at(synapse.tau() - step));
+            for (slope, (above, below)) in [first, second, input].concat().iter().zip(above.iter().zip(&below)) {
+                let difference = (above - below) / (2.0 * step);
+                assert!((slope - difference).abs() <= 1e-7 * slope.abs() + 1e-9, "{synapse:?}: {slope} {difference}");
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `rate.rs` | rate forward and backward: gain, bias, rate and its gradient in one pass each |
 //! | `scan.rs` | the spiking step over all timesteps, with the state in registers |
+//! | `filter.rs` | the synaptic filter over all timesteps, forward and backward |
 //! | `cuda/` | the same on CUDA, compiled at run time |
 //! | `elements.rs` | tensors as slices |
 //! | `threads.rs` | memory that several threads write in disjoint parts; work distribution over libtorch's threads |
@@ -15,6 +16,7 @@
 
 pub mod cuda;
 mod elements;
+mod filter;
 mod rate;
 mod scan;
 mod threads;
@@ -22,6 +24,7 @@ mod threads;
 pub use crate::native::keep_freed_memory;
 pub use elements::TensorNumber;
 pub(crate) use elements::{elements, elements_mut};
+pub(crate) use filter::{Recursion, TimeConstant, filter_backward, filter_forward};
 pub(crate) use rate::{rate_backward, rate_forward};
 pub(crate) use scan::{NoiseRows, Scan, scan};
 pub use tch_spiking_core::simd::instruction_set;

@@ -6,7 +6,7 @@
 //! | `spike.rs` | spikes over time ([`spike`]), and with the rate's gradient ([`spike_aware`]) |
 //! | `through_time.rs` | spikes over time with surrogate gradients ([`through_time`]) |
 //! | `drive.rs` | the inputs of a layer of neurons ([`SpikingDrive`]) |
-//! | `synapse.rs` | filters over time ([`filter`]) |
+//! | `synapse.rs` | filters over time ([`filter`], [`filter_learned`]) |
 //! | `formula.rs` | recorded formulas as tensor operations ([`evaluate`]) |
 //! | `layout.rs` | the memory order of a layer's neurons |
 
@@ -23,5 +23,5 @@ pub use formula::evaluate;
 pub use layout::Layout;
 pub use rate::rate;
 pub use spike::{spike, spike_aware};
-pub use synapse::filter;
+pub use synapse::{filter, filter_learned};
 pub use through_time::through_time;
