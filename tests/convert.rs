@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 use tch_spiking::convert::{CalibrationTarget, ConversionReport, Converted, Converter, ReportOptions, Swap};
 use tch_spiking::evaluate::Labelled;
 use tch_spiking::network::{
-    BatchNorm, Builder, Conv2d, Distribution, LayerKind, LeakyRelu, Linear, NeuronSpec, Tuning,
+    BatchNorm, Builder, Conv2d, Distribution, LayerKind, LeakyRelu, Linear, NeuronSpec, SynapseSpec, Tuning,
 };
 use tch_spiking::neuron::Lif;
 use tch_spiking::weights::{Provenance, load_network, save_network};
@@ -167,7 +167,7 @@ fn synapses_come_behind_neurons_that_have_none() {
     assert_eq!(synapses, [&"relu3_synapse"], "{names:?}");
     assert!(matches!(
         converted.layer("relu3_synapse").unwrap().kind(),
-        LayerKind::Synapse(Synapse::Lowpass { tau: 0.005 })
+        LayerKind::Synapse(SynapseSpec { synapse: Synapse::Lowpass { tau: 0.005 }, learn: false })
     ));
     assert_eq!(names.last(), Some(&"relu3_synapse"));
 }

@@ -206,7 +206,10 @@ fn settings(kind: &LayerKind, reads: String) -> String {
             vec![pair(kernel), stride(step.unwrap_or(kernel), kernel), padding(zeros)]
         }
         LayerKind::Dropout(dropout) => vec![format!("p {}", dropout.p)],
-        LayerKind::Synapse(synapse) => vec![format!("tau {} s", synapse.tau())],
+        LayerKind::Synapse(spec) => {
+            let tau = spec.synapse.tau();
+            vec![if spec.learn { format!("tau learned from {tau} s") } else { format!("tau {tau} s") }]
+        }
         LayerKind::LeakyRelu(layer) => vec![format!("slope {}", layer.negative_slope)],
         LayerKind::BatchNorm(norm) => vec![
             unless(format!("eps {}", norm.eps), norm.eps == BatchNorm::default().eps),

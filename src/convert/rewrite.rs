@@ -209,7 +209,7 @@ impl<'a> Rewrite<'a> {
         let spiking = Signal { piece, fired: true, spikes: true, ..input };
         match self.converter.synapse {
             Some(tau) if !self.filtered_later(index) => {
-                let kind = LayerKind::Synapse(Synapse::Lowpass { tau });
+                let kind = LayerKind::Synapse(Synapse::Lowpass { tau }.into());
                 let name = format!("{}_synapse", layer.name());
                 let piece = self.push(Piece { name, kind, tensors: vec![], inputs: vec![piece] });
                 Ok(Signal { piece, spikes: false, ..spiking })

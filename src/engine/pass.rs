@@ -4,7 +4,7 @@
 //! instead of `T` rounds of small operations. Layers before the first neurons have a constant input and are computed
 //! once. Only the layers of a cycle, closed by a delayed connection, run step by step (`recurrent.rs`).
 
-use tch::Kind;
+use tch::{Kind, Tensor};
 use tch_spiking_core::Synapse;
 use tch_spiking_core::kernels::NoiseKey;
 use tch_spiking_core::spec::{LayerKind, NetworkError, Origin, Section, streams};
@@ -246,9 +246,12 @@ impl Place<'_> {
         };
         match (self.layer.kind(), &self.layer.parameters) {
             (LayerKind::Neuron(_), Parameters::Neurons(neurons)) => self.neurons(neurons, input, state, pass),
-            (LayerKind::Synapse(synapse), _) => Ok((self.synapse(*synapse, input, state)?, None)),
+            (LayerKind::Synapse(synapse), Parameters::Synapse { log_tau }) => {
+                Ok((self.synapse(synapse.synapse, log_tau.as_ref(), input, state)?, None))
+            }
             (
                 LayerKind::Neuron(_)
+                | LayerKind::Synapse(_)
                 | LayerKind::Conv2d(_)
                 | LayerKind::Linear(_)
                 | LayerKind::AvgPool(_)
@@ -266,7 +269,13 @@ impl Place<'_> {
         }
     }
 
-    fn synapse(&self, synapse: Synapse, input: &Activity, state: Option<&mut State>) -> Result<Activity> {
+    fn synapse(
+        &self,
+        synapse: Synapse,
+        log_tau: Option<&Tensor>,
+        input: &Activity,
+        state: Option<&mut State>,
+    ) -> Result<Activity> {
         let dt = self.network.spec().dt;
         let steps = match (self.mode, input) {
             (Mode::Rates, Activity::Constant(_)) => return Ok(input.shallow_clone()),
@@ -276,12 +285,16 @@ impl Place<'_> {
         // In mixed precision the state would lose a long time constant.
         let (given, own) = (input.kind(), self.network.kind());
         let values = input.over_time(steps)?.f_to_kind(own)?;
+        let filter = |state: &mut [Tensor]| match log_tau {
+            Some(log_tau) => operation::filter_learned(synapse, log_tau, &values, dt, state),
+            None => operation::filter(synapse, &values, dt, state),
+        };
         let filtered = match state {
-            Some(state) => operation::filter(synapse, &values, dt, &mut state.layers[self.index])?,
+            Some(state) => filter(&mut state.layers[self.index])?,
             None => {
                 let zeros = || values.f_get(0)?.f_zeros_like();
                 let zeros = (0..synapse.state_len()).map(|_| zeros()).collect::<Result<Vec<_>, _>>();
-                operation::filter(synapse, &values, dt, &mut zeros?)?
+                filter(&mut zeros?)?
             }
         };
         let filtered = filtered.f_to_kind(given)?;

@@ -161,7 +161,7 @@ impl Network {
             Ok(match (&layer.parameters, layer.kind()) {
                 (Parameters::Neurons(neurons), _) => neurons.start(batch)?,
                 (_, LayerKind::Synapse(synapse)) => {
-                    (0..synapse.state_len()).map(|_| zeros()).collect::<Result<_, _>>()?
+                    (0..synapse.synapse.state_len()).map(|_| zeros()).collect::<Result<_, _>>()?
                 }
                 _ => vec![],
             })

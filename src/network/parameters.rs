@@ -2,7 +2,7 @@
 
 use tch::nn::Path;
 use tch::{TchError, Tensor};
-use tch_spiking_core::spec::{LayerKind, NeuronValues, Node, ParameterSpec, Start, streams};
+use tch_spiking_core::spec::{LayerKind, NeuronValues, Node, ParameterSpec, Start, SynapseSpec, streams};
 
 use super::{Neurons, Normalization};
 
@@ -19,6 +19,10 @@ pub(crate) enum Parameters {
     Normalization(Normalization),
     /// A layer of neurons.
     Neurons(Neurons),
+    /// A synapse: the logarithm of its time constant (s), if that is learned.
+    Synapse {
+        log_tau: Option<Tensor>,
+    },
     /// A custom layer.
     Custom(Vec<Tensor>),
 }
@@ -76,6 +80,7 @@ impl Parameters {
                 running_mean: take("running_mean").ok_or_else(|| missing("running_mean"))?,
                 running_var: take("running_var").ok_or_else(|| missing("running_var"))?,
             }),
+            (LayerKind::Synapse(_), _) => Self::Synapse { log_tau: take(SynapseSpec::LOG_TAU) },
             (LayerKind::Custom(_), _) => Self::Custom(named.into_iter().map(|(_, tensor)| tensor).collect()),
             (
                 LayerKind::Neuron(_)
@@ -85,7 +90,6 @@ impl Parameters {
                 | LayerKind::Dropout(_)
                 | LayerKind::Relu
                 | LayerKind::LeakyRelu(_)
-                | LayerKind::Synapse(_)
                 | LayerKind::Add
                 | LayerKind::Concat,
                 _,
@@ -102,6 +106,7 @@ impl Parameters {
                 weight.iter().chain(bias).chain([running_mean, running_var]).collect()
             }
             Self::Neurons(neurons) => std::iter::once(&neurons.bias).chain(&neurons.learned).collect(),
+            Self::Synapse { log_tau } => log_tau.iter().collect(),
             Self::Custom(tensors) => tensors.iter().collect(),
         }
     }

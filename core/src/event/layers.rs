@@ -10,7 +10,7 @@ use super::weights::operation;
 use crate::file::{Array, Parameters};
 use crate::kernels::{NoiseKey, Number};
 use crate::neuron::{Lif, Neuron};
-use crate::spec::{Graph, LayerKind, NetworkSpec, NeuronSpec, Node, Origin};
+use crate::spec::{Graph, LayerKind, NetworkSpec, NeuronSpec, Node, Origin, SynapseSpec};
 
 /// What a plan is made of.
 pub(super) struct Source<'a> {
@@ -92,6 +92,8 @@ fn layer<R: Number>(source: &Source, index: usize, node: &Node, inputs: &[&Laid<
             Laid { shape: before, height, does: Does::Advance(sink, Arc::new(tuning)) }
         }
         LayerKind::Synapse(synapse) => {
+            let log_tau = synapse.learn.then(|| source.parameter(node, SynapseSpec::LOG_TAU)).transpose()?;
+            let synapse = synapse.with_log_tau(log_tau.map_or(0.0, |log_tau| log_tau.values[0]));
             let coefficients = synapse.coefficients(source.spec.dt);
             let transition = coefficients.transition.map(|row| row.map(R::constant));
             let input = coefficients.input.map(R::constant);

@@ -1,6 +1,6 @@
 //! The specification of one layer.
 
-use super::{BatchNorm, Conv2d, Custom, Dropout, LeakyRelu, Linear, NeuronSpec, Pool};
+use super::{BatchNorm, Conv2d, Custom, Dropout, LeakyRelu, Linear, NeuronSpec, Pool, SynapseSpec};
 use crate::synapse::Synapse;
 
 /// A layer specification: type, name and inputs.
@@ -77,7 +77,7 @@ pub enum LayerKind {
     /// A layer of neurons.
     Neuron(NeuronSpec),
     /// A synaptic filter over time; passes a constant input through in rate-based training.
-    Synapse(Synapse),
+    Synapse(SynapseSpec),
     /// The sum of several inputs of equal shape.
     Add,
     /// Concatenation along the first dimension: image channels, or features.
@@ -100,7 +100,7 @@ impl LayerKind {
             Self::LeakyRelu(_) => "leaky_relu",
             Self::BatchNorm(_) => "batch_norm",
             Self::Neuron(neuron) => neuron.model.name(),
-            Self::Synapse(synapse) => synapse.type_name(),
+            Self::Synapse(synapse) => synapse.synapse.type_name(),
             Self::Add => "add",
             Self::Concat => "concat",
             Self::Custom(custom) => custom.type_name(),
@@ -132,6 +132,12 @@ impl LayerKind {
     }
 }
 
+impl From<Synapse> for LayerSpec {
+    fn from(synapse: Synapse) -> Self {
+        SynapseSpec::new(synapse).into()
+    }
+}
+
 impl From<LayerKind> for LayerSpec {
     fn from(kind: LayerKind) -> Self {
         Self { name: None, from: Vec::new(), kind }
@@ -153,7 +159,7 @@ layer_from!(
     Dropout => Dropout,
     LeakyRelu => LeakyRelu,
     BatchNorm => BatchNorm,
-    Synapse => Synapse,
+    SynapseSpec => Synapse,
     NeuronSpec => Neuron,
     Custom => Custom
 );

@@ -1,6 +1,6 @@
 //! The parameters that a layer declares: the single source for building, loading, matching, export and inspection.
 
-use super::{Initializer, LayerKind};
+use super::{Initializer, LayerKind, SynapseSpec};
 
 /// A parameter: a saved tensor of a layer that is trained, or updated during training.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +87,9 @@ pub(super) fn parameters(kind: &LayerKind, inputs: &[&[i64]], output: &[i64]) ->
             let learned = neurons.model.learned().iter();
             let learned = learned.map(|learned| ParameterSpec::constant(learned.name, &[1], learned.default));
             std::iter::once(bias).chain(learned).collect()
+        }
+        LayerKind::Synapse(synapse) if synapse.learn => {
+            vec![ParameterSpec::constant(SynapseSpec::LOG_TAU, &[1], synapse.synapse.tau().ln())]
         }
         LayerKind::Custom(custom) => custom.parameters(inputs),
         LayerKind::AvgPool(_)

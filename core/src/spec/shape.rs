@@ -27,9 +27,7 @@ pub(super) fn output_shape(kind: &LayerKind, inputs: &[&[i64]]) -> Result<Vec<i6
         LayerKind::Dropout(layer) if !(0.0..1.0).contains(&layer.p) => {
             Err(format!("p = {} is not valid: expected a probability of 0 or more and below 1", layer.p))
         }
-        LayerKind::Synapse(synapse) if !(synapse.tau() >= 0.0 && synapse.tau().is_finite()) => {
-            Err(format!("tau = {} is not valid: expected a time of 0 s or more", synapse.tau()))
-        }
+        LayerKind::Synapse(synapse) => synapse.validate().map(|()| input.to_vec()),
         LayerKind::Add => match inputs.iter().find(|other| **other != input) {
             Some(other) => Err(format!("its inputs are {} and {}: expected one shape", show(input), show(other))),
             None => Ok(input.to_vec()),
@@ -39,8 +37,7 @@ pub(super) fn output_shape(kind: &LayerKind, inputs: &[&[i64]]) -> Result<Vec<i6
         LayerKind::Relu
         | LayerKind::LeakyRelu(_)
         | LayerKind::Dropout(_)
-        | LayerKind::Neuron(_)
-        | LayerKind::Synapse(_) => Ok(input.to_vec()),
+        | LayerKind::Neuron(_) => Ok(input.to_vec()),
     }
 }
 

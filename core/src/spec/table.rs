@@ -5,7 +5,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::custom::{registered, registered_names};
-use super::{EdgeSpec, LayerKind, LayerSpec, NeuronSpec};
+use super::{EdgeSpec, LayerKind, LayerSpec, NeuronSpec, SynapseSpec};
 use crate::names::LAYER_TYPES;
 use crate::neuron::{is_neuron, neuron_names};
 
@@ -31,10 +31,7 @@ impl LayerKind {
             "relu" if table.is_empty() => Ok(Self::Relu),
             "add" if table.is_empty() => Ok(Self::Add),
             "concat" if table.is_empty() => Ok(Self::Concat),
-            "lowpass" | "alpha" => {
-                table.insert("type".to_string(), name.clone().into());
-                table.try_into().map(Self::Synapse)
-            }
+            "lowpass" | "alpha" => SynapseSpec::from_table(&name, table).map(Self::Synapse),
             "flatten" | "relu" | "add" | "concat" => return Err(format!("{name} takes no parameters")),
             other => {
                 if let Some(parse) = registered(other) {
@@ -56,7 +53,7 @@ impl LayerKind {
             Self::Dropout(layer) => toml::Table::try_from(layer),
             Self::LeakyRelu(layer) => toml::Table::try_from(layer),
             Self::BatchNorm(layer) => toml::Table::try_from(layer),
-            Self::Synapse(synapse) => toml::Table::try_from(synapse),
+            Self::Synapse(synapse) => synapse.to_table(),
             Self::Flatten | Self::Relu | Self::Add | Self::Concat => Ok(toml::Table::new()),
             Self::Neuron(neuron) if is_neuron(neuron.model.name()) => neuron.to_table(),
             Self::Custom(custom) if registered(custom.type_name()).is_some() => match custom.to_table() {

@@ -59,7 +59,8 @@ impl Reference<'_> {
                         output
                     }
                     LayerKind::Synapse(synapse) => {
-                        let coefficients = synapse.coefficients(self.spec.dt);
+                        let log_tau = if synapse.learn { self.parameter(node, "log_tau").values[0] } else { 0.0 };
+                        let coefficients = synapse.with_log_tau(log_tau).coefficients(self.spec.dt);
                         let variables = &mut states[index].variables;
                         let filtered = inputs[0].iter().enumerate().map(|(i, &u)| {
                             let x: Vec<f64> = variables.iter().map(|variable| variable[i]).collect();
@@ -95,7 +96,7 @@ impl Reference<'_> {
                 State { values: Some(values), variables }
             }
             LayerKind::Synapse(synapse) => {
-                State { values: None, variables: vec![vec![0.0; count]; synapse.state_len()] }
+                State { values: None, variables: vec![vec![0.0; count]; synapse.synapse.state_len()] }
             }
             _ => State { values: None, variables: Vec::new() },
         }

@@ -8,6 +8,7 @@ use tch_spiking_core::file::{Array, Parameters};
 use tch_spiking_core::neuron::{Lif, RectifiedLinear};
 use tch_spiking_core::spec::{
     Conv2d, Distribution, Dropout, EdgeSpec, Graph, InitialVoltage, LayerKind, LayerSpec, Linear, NeuronSpec, Pool,
+    SynapseSpec,
 };
 use tch_spiking_core::synapse::Synapse;
 
@@ -172,7 +173,8 @@ impl Growing {
             8 => {
                 let tau = [0.0, 0.003, 0.02][usize::from(c) % 3];
                 let synapse = if b % 2 == 0 { Synapse::Lowpass { tau } } else { Synapse::Alpha { tau } };
-                self.add(LayerKind::Synapse(synapse), &[from]);
+                let learn = b % 4 < 2 && tau > 0.0;
+                self.add(LayerKind::Synapse(SynapseSpec { synapse, learn }), &[from]);
             }
             9 => {
                 self.add(LayerKind::Flatten, &[from]);
@@ -215,7 +217,7 @@ impl Growing {
             let last = self.nodes.len() - 1;
             let flat = self.add(LayerKind::Flatten, &[last]).unwrap();
             let linear = self.add(LayerKind::Linear(Linear::new(rng.random_range(1..=5))), &[flat]).unwrap();
-            self.add(LayerKind::Synapse(Synapse::Lowpass { tau: 0.01 }), &[linear]);
+            self.add(LayerKind::Synapse(Synapse::Lowpass { tau: 0.01 }.into()), &[linear]);
         }
         self.spec
     }

@@ -1,6 +1,6 @@
 //! Prints the code of a module: rates and spikes of a network, layer by layer.
 
-use crate::network::{Layer, LayerKind, NeuronSpec, Origin, Parameters, SpikingSequential};
+use crate::network::{Layer, LayerKind, NeuronSpec, Origin, Parameters, SpikingSequential, SynapseSpec};
 use crate::neuron::{Formula, Initial, Neuron};
 use tch_spiking_core::synapse::{Coefficients, Synapse};
 
@@ -73,7 +73,7 @@ impl Program {
             (LayerKind::Neuron(spec), Parameters::Neurons(neurons)) => {
                 (program.neurons(named, spec, &neurons.model, dt), true)
             }
-            (LayerKind::Synapse(synapse), _) => (program.filter(named, *synapse, dt), true),
+            (LayerKind::Synapse(synapse), _) => (program.filter(named, synapse, dt), true),
             _ => (named.stateless(), named.varying()),
         })
     }
@@ -171,21 +171,63 @@ impl Program {
     }
 
     /// Prints a synaptic filter and returns its output.
-    fn filter(&mut self, named: &Named, synapse: Synapse, dt: f64) -> String {
-        let states = states(named, synapse.state_len());
+    fn filter(&mut self, named: &Named, synapse: &SynapseSpec, dt: f64) -> String {
+        let states = states(named, synapse.synapse.state_len());
         for state in &states {
             self.once.push(format!("{state} = {}", zeros(&batch_of(named.layer))));
         }
-        let Coefficients { transition, input } = synapse.coefficients(dt);
-        let term = |name: &str, factor: f64| format!("torch.mul({name}, {})", number(factor));
+        let [first, second, input] = self.coefficients(named, synapse, dt);
+        let transition = [first, second];
+        let term = |name: &str, factor: &String| format!("torch.mul({name}, {factor})");
         let next = (0..states.len()).map(|row| {
-            let from_states = states.iter().zip(transition[row]).map(|(state, factor)| term(state, factor));
-            let terms = from_states.chain([term(&named.input().name, input[row])]);
+            let from_states = states.iter().zip(&transition[row]).map(|(state, factor)| term(state, factor));
+            let terms = from_states.chain([term(&named.input().name, &input[row])]);
             terms.reduce(|sum, term| format!("torch.add({sum}, {term})")).unwrap_or_default()
         });
         let next: Vec<_> = next.collect();
         self.assign(&states, &next);
         states[states.len() - 1].clone()
+    }
+
+    /// Returns the expressions of a filter's coefficients: both rows of the transition, and the input's.
+    fn coefficients(&mut self, named: &Named, spec: &SynapseSpec, dt: f64) -> [[String; 2]; 3] {
+        if !spec.learn {
+            let Coefficients { transition: [first, second], input } = spec.synapse.coefficients(dt);
+            return [first, second, input].map(|row| row.map(number));
+        }
+        let name = named.name;
+        // In double precision: the alpha filter's coefficients are small differences.
+        let double = "torch.to(self.{}.log_tau, 7, False, False, None)".replace("{}", name);
+        self.once.push(format!("tau_{name} = torch.exp({double})"));
+        self.once.push(format!("ratio_{name} = torch.mul(torch.reciprocal(tau_{name}), {})", number(dt)));
+        self.once.push(format!("decay_{name} = torch.exp(torch.neg(ratio_{name}))"));
+        let (tau, ratio, decay) = (format!("tau_{name}"), format!("ratio_{name}"), format!("decay_{name}"));
+        let product = format!("torch.div(torch.mul({decay}, {ratio}), {tau})");
+        let last = format!("torch.mul({decay}, torch.add({ratio}, 1.0))");
+        let first = format!("torch.mul({decay}, torch.add(torch.neg({ratio}), 1.0))");
+        let rows = match spec.synapse {
+            Synapse::Lowpass { .. } => {
+                let input = format!("torch.neg(torch.expm1(torch.neg({ratio})))");
+                [[decay, String::new()], [String::new(), String::new()], [input, String::new()]]
+            }
+            Synapse::Alpha { .. } => [
+                [first, format!("torch.neg({product})")],
+                [format!("torch.mul({decay}, {})", number(dt)), last.clone()],
+                [product, format!("torch.add(torch.neg({last}), 1.0)")],
+            ],
+        };
+        let mut place = 0;
+        rows.map(|row| {
+            row.map(|factor| {
+                place += 1;
+                if factor.is_empty() {
+                    return factor;
+                }
+                let own = format!("torch.to({factor}, ops.prim.dtype(checked), False, False, None)");
+                self.once.push(format!("factor_{name}_{place} = {own}"));
+                format!("factor_{name}_{place}")
+            })
+        })
     }
 
     /// Assigns `values` to `names` in each timestep, after all values have been computed from the old ones.

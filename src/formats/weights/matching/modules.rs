@@ -12,7 +12,7 @@ use crate::network::{Layer, LayerKind, SpikingSequential};
 pub(super) struct Paired {
     /// Parameter, name in the file, tensor.
     pub pairs: Vec<(String, String, Tensor)>,
-    /// Biases of neurons that are not in the file.
+    /// Parameters that no other framework has and that are not in the file, such as biases of neurons.
     pub kept: Vec<String>,
 }
 
@@ -54,7 +54,8 @@ pub(super) fn pair(
             (format!("{}.{leaf}", target.layer.name()), full.clone(), tensor.shallow_clone())
         })
     });
-    let kept = absent.iter().map(|target: &Target| format!("{}.bias", target.layer.name())).collect();
+    let leaves = absent.iter().flat_map(|target: &Target| target.signature.iter().map(move |leaf| (target, leaf)));
+    let kept = leaves.map(|(target, (leaf, _))| format!("{}.{leaf}", target.layer.name())).collect();
     Ok(Paired { pairs: pairs.collect(), kept })
 }
 
@@ -69,7 +70,7 @@ impl<'a> Target<'a> {
 
     /// Returns whether the layer may be missing from the file.
     fn is_optional(&self) -> bool {
-        matches!(self.layer.kind(), LayerKind::Neuron(_))
+        matches!(self.layer.kind(), LayerKind::Neuron(_) | LayerKind::Synapse(_))
     }
 }
 
