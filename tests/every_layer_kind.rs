@@ -9,7 +9,7 @@ use tch::{CModule, Device, IValue, Kind, Tensor, no_grad};
 use tch_spiking::convert::Converter;
 use tch_spiking::engine::{Activity, Engine, Simulation};
 use tch_spiking::network::{
-    BatchNorm, Builder, Conv2d, Graph, LayerKind, LayerSpec, LeakyRelu, NeuronSpec, Pool, register_layer,
+    BatchNorm, Builder, Conv2d, Graph, LayerKind, LayerSpec, LeakyRelu, NeuronSpec, Pool, SynapseSpec, register_layer,
 };
 use tch_spiking::neuron::Lif;
 use tch_spiking::weights::{self, Provenance};
@@ -70,7 +70,7 @@ fn networks() -> Vec<NetworkSpec> {
         one(LeakyRelu::new(0.2)),
         one(BatchNorm::default().momentum(0.2).eps(1e-3)),
         one(NeuronSpec::new(Lif { amplitude: 0.02, ..Lif::default() }).with_gain_bias(0.5, 1.0)),
-        one(tch_spiking::Synapse::Alpha { tau: 0.004 }),
+        one(SynapseSpec::new(tch_spiking::Synapse::Alpha { tau: 0.004 }).learned()),
         join(LayerKind::Add),
         join(LayerKind::Concat),
         one(layers::Scale::custom(0.5)),

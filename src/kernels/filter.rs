@@ -44,7 +44,7 @@ impl<R: Number, const V: usize> Recursion<R, V> {
 
     /// Computes `A^T adjoint`, the gradient of the state before.
     #[inline(always)]
-    fn to_state(&self, adjoint: [R; V]) -> [R; V] {
+    fn before(&self, adjoint: [R; V]) -> [R; V] {
         std::array::from_fn(|column| {
             (1..V).fold(adjoint[0] * self.transition[0][column], |sum, row| {
                 sum + adjoint[row] * self.transition[row][column]
@@ -54,7 +54,7 @@ impl<R: Number, const V: usize> Recursion<R, V> {
 
     /// Computes `b^T adjoint`, the gradient of the input.
     #[inline(always)]
-    fn to_input(&self, adjoint: [R; V]) -> R {
+    fn at_input(&self, adjoint: [R; V]) -> R {
         (1..V).fold(adjoint[0] * self.input[0], |sum, row| sum + adjoint[row] * self.input[row])
     }
 }
@@ -240,8 +240,8 @@ impl<R: Number, const V: usize> Kernel for Backward<'_, R, V> {
         }
         for column in 0..width {
             let adjoint = std::array::from_fn(|variable| state[variable][column]);
-            gradient[column] = recursion.to_input(adjoint);
-            let before = recursion.to_state(adjoint);
+            gradient[column] = recursion.at_input(adjoint);
+            let before = recursion.before(adjoint);
             for variable in 0..V {
                 state[variable][column] = before[variable];
             }

@@ -34,10 +34,7 @@ pub(super) fn output_shape(kind: &LayerKind, inputs: &[&[i64]]) -> Result<Vec<i6
         },
         LayerKind::Concat => concat(inputs),
         LayerKind::Custom(custom) => custom.output_shape(inputs),
-        LayerKind::Relu
-        | LayerKind::LeakyRelu(_)
-        | LayerKind::Dropout(_)
-        | LayerKind::Neuron(_) => Ok(input.to_vec()),
+        LayerKind::Relu | LayerKind::LeakyRelu(_) | LayerKind::Dropout(_) | LayerKind::Neuron(_) => Ok(input.to_vec()),
     }
 }
 
