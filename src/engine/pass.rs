@@ -191,10 +191,10 @@ impl<'a, 'o> Run<'a, 'o> {
 
 /// Checks everything that can be checked before computing.
 fn check(network: &Network, input: &Activity, state: Option<&State>, pass: &Pass) -> Result<(), NetworkError> {
-    // In mixed precision, the input of rates may be of a shorter dtype.
-    let kind = match (pass.mode, input.tensor().kind(), network.kind()) {
-        (Mode::Rates, Kind::BFloat16, Kind::Float) => Kind::BFloat16,
-        (_, _, kind) => kind,
+    // In mixed precision, the input may be of a shorter dtype.
+    let kind = match (input.tensor().kind(), network.kind()) {
+        (Kind::BFloat16, Kind::Float) => Kind::BFloat16,
+        (_, kind) => kind,
     };
     network.check_input(input.tensor(), input.leading(), kind)?;
     if pass.mode != Mode::Rates || input.is_varying() {
@@ -312,7 +312,7 @@ impl Place<'_> {
             let (gain, bias) = (neurons.gain_like(&neurons.bias)?, neurons.resting_current()?);
             return Ok((input.with(operation::rate(&neurons.model, input.tensor(), &gain, &bias)?), None));
         };
-        let (gain, bias) = (neurons.gain_like(input.tensor())?, neurons.resting_current()?);
+        let (gain, bias) = (neurons.gain_like(&neurons.bias)?, neurons.resting_current()?);
         let noise = neurons.model.is_noisy().then(|| DriveNoise {
             key: NoiseKey::new(self.network.seed(), self.index),
             first_sample: state.first_sample,

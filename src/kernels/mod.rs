@@ -5,6 +5,7 @@
 //! | `rate.rs` | rate forward and backward: gain, bias, rate and its gradient in one pass each |
 //! | `scan.rs` | the spiking step over all timesteps, with the state in registers |
 //! | `filter.rs` | the synaptic filter over all timesteps, forward and backward |
+//! | `scan_backward.rs` | its gradient: forward again, then backward, in the cache |
 //! | `cuda/` | the same on CUDA, compiled at run time |
 //! | `elements.rs` | tensors as slices |
 //! | `threads.rs` | memory that several threads write in disjoint parts; work distribution over libtorch's threads |
@@ -19,6 +20,7 @@ mod elements;
 mod filter;
 mod rate;
 mod scan;
+mod scan_backward;
 mod threads;
 
 pub use crate::native::keep_freed_memory;
@@ -27,6 +29,7 @@ pub(crate) use elements::{elements, elements_mut};
 pub(crate) use filter::{Recursion, TimeConstant, filter_backward, filter_forward};
 pub(crate) use rate::{rate_backward, rate_forward};
 pub(crate) use scan::{NoiseRows, Scan, scan};
+pub(crate) use scan_backward::{ScanBackward, scan_backward};
 pub use tch_spiking_core::simd::instruction_set;
 pub(crate) use threads::{LibtorchThreads, share_out_reading};
 

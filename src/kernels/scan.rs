@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use tch_spiking_core::kernels::{AdvanceBlock, Drive, NeuronOrder, NoiseKey, Number};
+use tch_spiking_core::kernels::{AdvanceBlock, Drive, NeuronOrder, Noise, NoiseKey, Number, Stored};
 use tch_spiking_core::neuron::Neuron;
 use tch_spiking_core::simd::{Kernel, vectorised};
 
@@ -10,33 +10,34 @@ use super::rows;
 use super::threads::{SharedMut, parallel_for};
 
 /// Number of neurons that advance through time together.
-const LANES: usize = 64;
+pub(super) const LANES: usize = 64;
 /// Number of timesteps per block: its currents and spikes stay in the L1 cache.
-const STRETCH: usize = 32;
+pub(super) const STRETCH: usize = 32;
 /// Number of neuron timesteps below which a second thread costs more than it saves.
-const GRAIN: usize = 8 * 1024;
+pub(super) const GRAIN: usize = 8 * 1024;
 
-/// The arguments of [`scan`]: `steps` timesteps of `batch` rows of `neurons`.
+/// The arguments of [`scan`]: `steps` timesteps of `batch` rows of `neurons`. Input and output are stored as `S`, all else is of
+/// the type that is computed with.
 #[derive(Debug)]
-pub(crate) struct Scan<'a, R> {
+pub(crate) struct Scan<'a, S: Stored> {
     /// Input, gain and bias; the input is `[batch, neurons]`, constant over time, or `[steps, batch, neurons]`.
-    pub drive: Drive<'a, R>,
+    pub drive: Drive<'a, S::Computed, S>,
     /// Number of timesteps.
     pub steps: usize,
     /// Timestep (s).
     pub dt: f64,
     /// Each learned parameter with one value per neuron, `[neurons]`.
-    pub learned: Vec<&'a [R]>,
+    pub learned: Vec<&'a [S::Computed]>,
     /// Source of random numbers for noisy models.
     pub noise: Option<NoiseRows>,
     /// One `[batch, neurons]` slice per state variable, advanced in place.
-    pub state: Vec<&'a mut [R]>,
+    pub state: Vec<&'a mut [S::Computed]>,
     /// Output, `[steps, batch, neurons]`: spikes times amplitude over dt.
-    pub output: &'a mut [R],
+    pub output: &'a mut [S],
     /// Sum of the output over the steps, `[batch, neurons]`.
-    pub total: &'a mut [R],
+    pub total: &'a mut [S::Computed],
     /// For each recorded state variable, its value after every step, `[steps, batch, neurons]`.
-    pub record: Vec<Option<&'a mut [R]>>,
+    pub record: Vec<Option<&'a mut [S::Computed]>>,
 }
 
 /// The random numbers of a batch.
@@ -52,8 +53,16 @@ pub(crate) struct NoiseRows {
     pub order: NeuronOrder,
 }
 
+impl NoiseRows {
+    /// The random numbers of a row, from its neuron `first` on.
+    pub(super) fn row(&self, row: usize, first: usize) -> Noise {
+        let sample = self.key.sample(self.first_sample + row as u64);
+        sample.starting_at(first as u32, self.first_step, self.order)
+    }
+}
+
 /// Runs the spiking step of `neuron` over time.
-pub(crate) fn scan<R: Number>(neuron: &Neuron, scan: Scan<R>) {
+pub(crate) fn scan<S: Stored>(neuron: &Neuron, scan: Scan<S>) {
     let Scan { drive, steps, dt, learned, noise, state, output, total, record } = scan;
     let neurons = drive.neurons();
     let size = state.first().map_or(0, |state| state.len());
@@ -96,19 +105,19 @@ pub(crate) fn scan<R: Number>(neuron: &Neuron, scan: Scan<R>) {
     });
 }
 
-struct Layer<'a, R> {
+struct Layer<'a, S: Stored> {
     neuron: &'a Neuron,
-    drive: Drive<'a, R>,
+    drive: Drive<'a, S::Computed, S>,
     varying: bool,
     steps: usize,
     dt: f64,
     size: usize,
-    learned: &'a [&'a [R]],
+    learned: &'a [&'a [S::Computed]],
     noise: Option<NoiseRows>,
-    state: Vec<SharedMut<R>>,
-    output: SharedMut<R>,
-    total: SharedMut<R>,
-    record: Vec<Option<SharedMut<R>>>,
+    state: Vec<SharedMut<S::Computed>>,
+    output: SharedMut<S>,
+    total: SharedMut<S::Computed>,
+    record: Vec<Option<SharedMut<S::Computed>>>,
 }
 
 /// A task's buffers for one block of timesteps.
@@ -122,7 +131,7 @@ struct Room<R> {
 }
 
 impl<R: Number> Room<R> {
-    fn new(layer: &Layer<R>) -> Self {
+    fn new<S: Stored<Computed = R>>(layer: &Layer<S>) -> Self {
         let numbers = |count: usize| vec![R::default(); count * LANES];
         let (stretch, variables) = (STRETCH.min(layer.steps), layer.state.len());
         let recorded = if layer.record.iter().any(Option::is_some) { variables * stretch } else { 0 };
@@ -136,9 +145,9 @@ impl<R: Number> Room<R> {
     }
 }
 
-impl<R: Number> Layer<'_, R> {
+impl<S: Stored> Layer<'_, S> {
     /// Runs all timesteps of the neurons `columns` of a row.
-    fn advance(&self, row: usize, columns: Range<usize>, room: &mut Room<R>) {
+    fn advance(&self, row: usize, columns: Range<usize>, room: &mut Room<S::Computed>) {
         let (width, neurons) = (columns.len(), self.drive.neurons());
         let here = row * neurons + columns.start..row * neurons + columns.end;
         let Room { currents, learned, state, output, history } = room;
@@ -152,26 +161,21 @@ impl<R: Number> Layer<'_, R> {
         }
         // SAFETY: as above.
         let total = unsafe { self.total.range_mut(here.clone()) };
-        total.fill(R::default());
-        let constants =
-            Drive { input: &[][..], gain: &self.drive.gain[columns.clone()], bias: &self.drive.bias[columns.clone()] };
+        total.fill(Default::default());
+        let input = |rows: Range<usize>| Rows { data: self.drive.input, first: here.start, stride: self.size, rows };
+        let currents_of = |rows: Range<usize>, currents: &mut [S::Computed]| {
+            let (gain, bias) = (&self.drive.gain[columns.clone()], &self.drive.bias[columns.clone()]);
+            vectorised(Currents { input: input(rows), gain, bias, currents });
+        };
         if !self.varying {
-            vectorised(Currents {
-                drive: Drive { input: &self.drive.input[here.clone()], ..constants },
-                currents: &mut currents[..width],
-            });
+            currents_of(0..1, &mut currents[..width]);
         }
-        let noise = self.noise.map(|noise| {
-            let first = noise.key.sample(noise.first_sample + row as u64);
-            first.starting_at(columns.start as u32, noise.first_step, noise.order)
-        });
+        let noise = self.noise.map(|noise| noise.row(row, columns.start));
         for start in (0..self.steps).step_by(STRETCH) {
             let steps = STRETCH.min(self.steps - start);
             let at = |step: usize| here.start + (start + step) * self.size..here.end + (start + step) * self.size;
             if self.varying {
-                for (step, currents) in currents.chunks_exact_mut(width).take(steps).enumerate() {
-                    vectorised(Currents { drive: Drive { input: &self.drive.input[at(step)], ..constants }, currents });
-                }
+                currents_of(start..start + steps, &mut currents[..steps * width]);
             }
             let rows = if self.varying { steps } else { 1 };
             let recorded = if history.is_empty() { 0 } else { steps * self.state.len() * width };
@@ -189,8 +193,9 @@ impl<R: Number> Layer<'_, R> {
             for (step, spikes) in output.chunks_exact(width).take(steps).enumerate() {
                 // SAFETY: as above.
                 let to = unsafe { self.output.range_mut(at(step)) };
-                vectorised(Collect { spikes, output: to, total: &mut *total });
+                to.iter_mut().zip(spikes).for_each(|(to, &spikes)| *to = S::store(spikes));
             }
+            vectorised(Total { spikes: &output[..steps * width], total: &mut *total });
             for (index, values) in history[..recorded].chunks_exact(width).enumerate() {
                 let (step, variable) = (index / self.state.len(), index % self.state.len());
                 if let Some(record) = &self.record[variable] {
@@ -206,35 +211,55 @@ impl<R: Number> Layer<'_, R> {
     }
 }
 
-/// The input currents of a row of neurons.
-struct Currents<'a, R> {
-    drive: Drive<'a, R>,
-    currents: &'a mut [R],
+/// Adjacent neurons in several rows of a larger array.
+pub(super) struct Rows<'a, S> {
+    pub data: &'a [S],
+    /// Index of the first neuron in row 0.
+    pub first: usize,
+    /// Distance of rows.
+    pub stride: usize,
+    pub rows: Range<usize>,
 }
 
-impl<R: Number> Kernel for Currents<'_, R> {
+/// The input currents of adjacent neurons, `[rows, neurons]`.
+pub(super) struct Currents<'a, S: Stored> {
+    pub input: Rows<'a, S>,
+    pub gain: &'a [S::Computed],
+    pub bias: &'a [S::Computed],
+    pub currents: &'a mut [S::Computed],
+}
+
+impl<S: Stored> Kernel for Currents<'_, S> {
     #[inline(always)]
     fn run(self) {
-        let Drive { input, gain, bias } = self.drive;
-        for (((current, &input), &gain), &bias) in self.currents.iter_mut().zip(input).zip(gain).zip(bias) {
-            *current = gain * input + bias;
+        let (width, Rows { data, first, stride, rows }) = (self.gain.len(), self.input);
+        for (currents, row) in self.currents.chunks_exact_mut(width).zip(rows) {
+            let input = &data[first + row * stride..][..width];
+            for (((current, &input), &gain), &bias) in currents.iter_mut().zip(input).zip(self.gain).zip(self.bias) {
+                *current = gain * input.load() + bias;
+            }
         }
     }
 }
 
-/// Writes the spikes of a step and adds them to the total.
-struct Collect<'a, R> {
+/// Adds the spikes of several steps, `[steps, neurons]`, to their total.
+struct Total<'a, R> {
     spikes: &'a [R],
-    output: &'a mut [R],
     total: &'a mut [R],
 }
 
-impl<R: Number> Kernel for Collect<'_, R> {
+impl<R: Number> Kernel for Total<'_, R> {
     #[inline(always)]
     fn run(self) {
-        for ((output, total), &spikes) in self.output.iter_mut().zip(self.total).zip(self.spikes) {
-            *output = spikes;
-            *total = *total + spikes;
+        // A copy of fixed length, which stays in registers.
+        let mut sums = [R::default(); LANES];
+        let width = self.total.len().min(LANES);
+        sums[..width].copy_from_slice(&self.total[..width]);
+        for spikes in self.spikes.chunks_exact(width) {
+            for (sum, &spikes) in sums.iter_mut().zip(spikes) {
+                *sum = *sum + spikes;
+            }
         }
+        self.total[..width].copy_from_slice(&sums[..width]);
     }
 }

@@ -1,8 +1,9 @@
 //! The spiking step over time, for tensors.
 
+use half::bf16;
 use tch::{Device, Kind, TchError, Tensor};
 
-use tch_spiking_core::kernels::{Drive, NeuronOrder, Number};
+use tch_spiking_core::kernels::{Drive, NeuronOrder};
 use tch_spiking_core::neuron::{Neuron, NeuronError};
 
 use super::drive::check_drive;
@@ -19,7 +20,9 @@ use crate::kernels::{self, NoiseRows, Scan, TensorNumber};
 /// # Shapes
 /// - `drive.input`: `[B, S]`, constant over time, or `[T, B, S]` with `T = steps`; `gain`, `bias`: `S`.
 /// - `state`: one `[B, S]` tensor per state variable of the model.
-/// - returns output (spikes times amplitude over dt) `[T, B, S]`.
+/// - returns output (spikes times amplitude over dt) `[T, B, S]`, of the input's dtype.
+///
+/// The input may be `BFloat16` (all else `Float`): currents and states are computed in `Float`.
 ///
 /// # Errors
 /// Returns an error if shapes, dtypes or devices differ.
@@ -31,6 +34,7 @@ pub fn spike(model: impl Into<Neuron>, drive: &SpikingDrive, state: &mut [Tensor
     Ok(match (drive.input.device(), drive.input.kind()) {
         (Device::Cpu, Kind::Float) => on_cpu::<f32>(model, drive, state, record)?,
         (Device::Cpu, Kind::Double) => on_cpu::<f64>(model, drive, state, record)?,
+        (Device::Cpu, Kind::BFloat16) => on_cpu::<bf16>(model, drive, state, record)?,
         (Device::Cuda(_), _) if cuda::computes_spikes(model, drive.dt, drive.input) => {
             fused(model, drive, state, record, cuda::scan)?
         }
@@ -68,13 +72,6 @@ pub(super) fn check(
 ) -> Result<(), NeuronError> {
     check_drive(model.name(), drive.input, drive.gain, drive.bias)?;
     let fail = |cause| Err(NeuronError::Input { neuron: model.name(), cause });
-    if drive.bias.kind() != drive.input.kind() {
-        return fail(format!(
-            "the input is {:?}, gain and bias {:?}: they must be equal",
-            drive.input.kind(),
-            drive.bias.kind()
-        ));
-    }
     NeuronError::require(model.name(), "dt", drive.dt, drive.dt > 0.0 && drive.dt.is_finite(), "a time above 0 s")?;
     let variables = model.state();
     if state.len() != variables.len() || record.len() != variables.len() {
@@ -83,13 +80,13 @@ pub(super) fn check(
     }
     let fits = |tensor: &&Tensor| {
         (tensor.size() == drive.bias.size() || tensor.numel() == 1)
-            && tensor.kind() == drive.input.kind()
+            && tensor.kind() == drive.bias.kind()
             && tensor.device() == drive.input.device()
     };
     if drive.learned.len() != model.learned().len() || drive.learned.iter().any(|tensor| !fits(&tensor)) {
         let names: Vec<_> = model.learned().iter().map(|learned| learned.name).collect();
         return fail(format!(
-            "expected {} learned parameters {names:?}, of [1] or {:?} and of the input's kind and device, got {:?}",
+            "expected {} learned parameters {names:?}, of [1] or {:?} and of the bias's kind and device, got {:?}",
             names.len(),
             drive.bias.size(),
             drive.learned
@@ -113,12 +110,12 @@ pub(super) fn check(
         ));
     }
     for (name, tensor) in variables.iter().map(|variable| variable.name).zip(state) {
-        if tensor.size() != batch || tensor.kind() != drive.input.kind() || tensor.device() != drive.input.device() {
+        if tensor.size() != batch || tensor.kind() != drive.bias.kind() || tensor.device() != drive.input.device() {
             return fail(format!(
-                "state {name} is {:?} {:?}, expected {:?} {batch:?} as the input: make a new state for a new batch size",
+                "state {name} is {:?} {:?}, expected {:?} {batch:?} as the layer's parameters and batch: make a new state for a new batch size",
                 tensor.kind(),
                 tensor.size(),
-                drive.input.kind()
+                drive.bias.kind()
             ));
         }
     }
@@ -146,8 +143,8 @@ fn fused(
     let mut flat: Vec<Tensor> =
         state.iter().map(|tensor| layout.in_memory_order(tensor)?.f_detach_copy()).collect::<Result<_, TchError>>()?;
     let shape = [vec![drive.steps], flat.first().map(Tensor::size).unwrap_or_default()].concat();
-    let empty = || Tensor::f_empty(&shape, (input.kind(), input.device()));
-    let mut output = empty()?;
+    let mut output = Tensor::f_empty(&shape, (input.kind(), input.device()))?;
+    let empty = || Tensor::f_empty(&shape, (bias.kind(), input.device()));
     let mut recorded: Vec<Option<Tensor>> =
         record.iter().map(|&wanted| wanted.then(empty).transpose()).collect::<Result<_, TchError>>()?;
     let tensors = ScanTensors {
@@ -169,23 +166,25 @@ fn fused(
     Ok(Spikes { output: layout.in_shape_order(&output)?, total: None, recorded })
 }
 
-fn on_cpu<R: Number + TensorNumber>(
+fn on_cpu<S: TensorNumber>(
     model: &Neuron,
     drive: &SpikingDrive,
     state: &mut [Tensor],
     record: &[bool],
-) -> Result<Spikes, TchError> {
+) -> Result<Spikes, TchError>
+where
+    S::Computed: TensorNumber,
+{
     let layout = Layout::of(drive.input, drive.bias.dim());
-    let learned = drive.learned.iter().map(|tensor| layout.in_memory_order(&tensor.f_expand_as(drive.bias)?));
-    let learned: Vec<Tensor> = learned.collect::<Result<_, TchError>>()?;
+    let learned = learned_in_memory_order(drive, layout)?;
     let noise = drive.noise.map(|noise| noise_rows(noise, layout, drive.bias));
     let shape = state.first().map(|state| layout.in_memory_order(state)).transpose()?;
-    let mut total = Tensor::f_empty(shape.map_or(vec![], |state| state.size()), (drive.input.kind(), Device::Cpu))?;
+    let mut total = Tensor::f_empty(shape.map_or(vec![], |state| state.size()), (drive.bias.kind(), Device::Cpu))?;
     let spikes = fused(model, drive, state, record, |model, dt, tensors| {
         let ScanTensors { drive: [input, gain, bias], steps, state, output, record, .. } = tensors;
         let scan = Scan {
             drive: Drive {
-                input: kernels::elements::<R>(input)?,
+                input: kernels::elements::<S>(input)?,
                 gain: kernels::elements(gain)?,
                 bias: kernels::elements(bias)?,
             },
@@ -207,8 +206,13 @@ fn on_cpu<R: Number + TensorNumber>(
     Ok(Spikes { total: Some(layout.in_shape_order(&total)?), ..spikes })
 }
 
+/// Each learned parameter with one value per neuron.
+pub(super) fn learned_in_memory_order(drive: &SpikingDrive, layout: Layout) -> Result<Vec<Tensor>, TchError> {
+    drive.learned.iter().map(|tensor| layout.in_memory_order(&tensor.f_expand_as(drive.bias)?)).collect()
+}
+
 /// Returns the random numbers of a batch whose neurons have this layout.
-fn noise_rows(noise: DriveNoise, layout: Layout, bias: &Tensor) -> NoiseRows {
+pub(super) fn noise_rows(noise: DriveNoise, layout: Layout, bias: &Tensor) -> NoiseRows {
     let DriveNoise { key, first_sample, first_step } = noise;
     let order = match (layout, bias.size().as_slice()) {
         (Layout::ChannelsLast, &[channels, height, width]) => {
@@ -235,7 +239,7 @@ fn uniform(noise: DriveNoise, drive: &SpikingDrive) -> Result<Tensor, TchError> 
         }
     }
     let values = Tensor::f_from_slice(&values)?.f_reshape([vec![drive.steps], batch].concat())?;
-    values.f_to_device(drive.input.device())?.f_to_kind(drive.input.kind())
+    values.f_to_device(drive.input.device())?.f_to_kind(drive.bias.kind())
 }
 
 fn with_tensors(
@@ -246,7 +250,7 @@ fn with_tensors(
 ) -> Result<Spikes, TchError> {
     let variables = model.state().len();
     let formula = model.step_formula(drive.dt);
-    let current = drive.input.f_mul(drive.gain)?.f_add(drive.bias)?;
+    let current = drive.input.f_to_kind(drive.bias.kind())?.f_mul(drive.gain)?.f_add(drive.bias)?;
     let varying = drive.input.dim() == drive.bias.dim() + 2;
     let uniform = noise_of(model, drive)?;
     let mut now: Vec<Tensor> = state.iter().map(Tensor::shallow_clone).collect();
@@ -270,7 +274,8 @@ fn with_tensors(
         .map(|history| (!history.is_empty()).then(|| Tensor::f_stack(history, 0)).transpose())
         .collect::<Result<_, _>>()?;
     state.iter_mut().zip(now).for_each(|(state, now)| *state = now);
-    Ok(Spikes { output: Tensor::f_stack(&outputs, 0)?, total: None, recorded })
+    let output = Tensor::f_stack(&outputs, 0)?.f_to_kind(drive.input.kind())?;
+    Ok(Spikes { output, total: None, recorded })
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! Spikes over time with surrogate gradients, for tensors.
 
-use tch::{TchError, Tensor};
+use half::bf16;
+use tch::{Device, Kind, TchError, Tensor};
 
+use tch_spiking_core::kernels::Drive;
 use tch_spiking_core::neuron::{Neuron, NeuronError};
 use tch_spiking_core::surrogate::Surrogate;
 
-use super::spike::{check, noise_of};
-use super::{DriveNoise, Spikes, SpikingDrive, evaluate, spike};
+use super::spike::{check, learned_in_memory_order, noise_of, noise_rows};
+use super::{DriveNoise, Layout, Spikes, SpikingDrive, evaluate, spike};
 use crate::error::Result;
+use crate::kernels::{self, ScanBackward, TensorNumber};
 use crate::native::autograd;
 
 /// Runs `drive.steps` timesteps of spiking neurons, differentiable through time.
@@ -118,7 +121,87 @@ impl Course {
 
     /// Computes the gradients of input, gain, bias, learned parameters and state from those of the output and the last state.
     fn backward(&self, gradients: &[Option<Tensor>], wanted: &[bool]) -> Result<Vec<Option<Tensor>>, TchError> {
-        self.with_tensors(gradients, wanted)
+        match (self.input.device(), self.input.kind(), self.bias.kind()) {
+            (Device::Cpu, Kind::Float, Kind::Float) => self.on_cpu::<f32>(gradients, wanted),
+            (Device::Cpu, Kind::Double, Kind::Double) => self.on_cpu::<f64>(gradients, wanted),
+            (Device::Cpu, Kind::BFloat16, Kind::Float) => self.on_cpu::<bf16>(gradients, wanted),
+            _ => self.with_tensors(gradients, wanted),
+        }
+    }
+
+    /// Runs the fused kernel.
+    fn on_cpu<S: TensorNumber>(
+        &self,
+        gradients: &[Option<Tensor>],
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Tensor>>, TchError>
+    where
+        S::Computed: TensorNumber,
+    {
+        let layout = Layout::of(&self.input, self.bias.dim());
+        let flat = |tensor: &Tensor| layout.in_memory_order(tensor);
+        let [input, gain, bias] = [flat(&self.input)?, flat(&self.gain)?, flat(&self.bias)?];
+        let learned = learned_in_memory_order(&self.drive(), layout)?;
+        let state = self.state.iter().map(flat).collect::<Result<Vec<_>, _>>()?;
+        let varying = self.input.dim() == self.bias.dim() + 2;
+        let mut gradient = match &gradients[0] {
+            Some(gradient) => {
+                // Checked first: a view counts as a reference to the memory.
+                let disposable = autograd::is_disposable(gradient);
+                let ordered = flat(gradient)?;
+                let shared = ordered.data_ptr() == gradient.data_ptr() && !disposable;
+                if shared { ordered.f_detach_copy()? } else { ordered }
+            }
+            None => {
+                let shape = state.first().map(Tensor::size).unwrap_or_default();
+                Tensor::f_zeros([vec![self.steps], shape].concat(), (input.kind(), Device::Cpu))?
+            }
+        };
+        let mut to_input = (!varying).then(|| input.f_empty_like()).transpose()?;
+        let to_state = state.iter().zip(&gradients[1..]).map(|(state, gradient)| match gradient {
+            Some(gradient) => flat(gradient)?.f_detach_copy(),
+            None => state.f_zeros_like(),
+        });
+        let mut to_state = to_state.collect::<Result<Vec<_>, TchError>>()?;
+        let mut to_gain = wanted[1].then(|| gain.f_empty_like()).transpose()?;
+        let mut to_bias = bias.f_empty_like()?;
+        let mut to_learned = learned.iter().map(Tensor::f_empty_like).collect::<Result<Vec<_>, _>>()?;
+        kernels::scan_backward(
+            &self.model,
+            ScanBackward {
+                drive: Drive {
+                    input: kernels::elements::<S>(&input)?,
+                    gain: kernels::elements(&gain)?,
+                    bias: kernels::elements(&bias)?,
+                },
+                steps: self.steps as usize,
+                dt: self.dt,
+                learned: learned.iter().map(kernels::elements).collect::<Result<_, _>>()?,
+                noise: self.noise.map(|noise| noise_rows(noise, layout, &self.bias)),
+                state: state.iter().map(kernels::elements).collect::<Result<_, _>>()?,
+                surrogate: &self.surrogate,
+                truncate: self.truncate.map(|every| every as usize),
+                gradient: kernels::elements_mut(&mut gradient)?,
+                input_gradient: to_input.as_mut().map(kernels::elements_mut).transpose()?,
+                state_gradient: to_state.iter_mut().map(kernels::elements_mut).collect::<Result<_, _>>()?,
+                gain_gradient: to_gain.as_mut().map(kernels::elements_mut).transpose()?,
+                bias_gradient: kernels::elements_mut(&mut to_bias)?,
+                learned_gradient: to_learned.iter_mut().map(kernels::elements_mut).collect::<Result<_, _>>()?,
+            },
+        );
+        let back = |tensor: &Tensor| layout.in_shape_order(tensor);
+        let mut all = vec![Some(back(to_input.as_ref().unwrap_or(&gradient))?)];
+        all.push(to_gain.as_ref().map(back).transpose()?);
+        all.push(Some(back(&to_bias)?));
+        for (gradient, parameter) in to_learned.iter().zip(&self.learned) {
+            let one = parameter.numel() == 1;
+            let gradient = if one { gradient.f_sum(gradient.kind())? } else { back(gradient)? };
+            all.push(Some(gradient.f_reshape(parameter.size())?));
+        }
+        for gradient in &to_state {
+            all.push(Some(back(gradient)?));
+        }
+        Ok(all)
     }
 
     /// Runs the model's recorded step backwards with tensor operations, on any device.
@@ -126,7 +209,7 @@ impl Course {
         let formula = self.model.step_formula(self.dt);
         let reverse = formula.vjp(&self.surrogate);
         let varying = self.input.dim() == self.bias.dim() + 2;
-        let currents = self.input.f_mul(&self.gain)?.f_add(&self.bias)?;
+        let currents = self.input.f_to_kind(self.bias.kind())?.f_mul(&self.gain)?.f_add(&self.bias)?;
         let uniform = noise_of(&self.model, &self.drive())?;
         let zero = currents.f_zeros_like()?;
         let zero = if varying { zero.f_get(0)? } else { zero };
@@ -145,7 +228,7 @@ impl Course {
         let mut to_currents = Vec::new();
         for step in (0..self.steps).rev() {
             let to_output = match &gradients[0] {
-                Some(gradient) => gradient.f_get(step)?,
+                Some(gradient) => gradient.f_get(step)?.f_to_kind(self.bias.kind())?,
                 None => zero.shallow_clone(),
             };
             let all: Vec<&Tensor> = inputs[step as usize].iter().chain([&to_output]).chain(&to_state).collect();
@@ -162,7 +245,11 @@ impl Course {
         let kind = to_currents.kind();
         let over_all = |tensor: &Tensor| tensor.f_sum_dim_intlist(&[0_i64, 1][..], false, kind);
         let to_input = to_currents.f_mul(&self.gain)?;
-        let to_input = if varying { to_input } else { to_input.f_sum_dim_intlist(0, false, kind)? };
+        let to_input = if varying {
+            to_input.f_to_kind(self.input.kind())?
+        } else {
+            to_input.f_sum_dim_intlist(0, false, self.input.kind())?
+        };
         let to_gain = wanted[1].then(|| over_all(&to_currents.f_mul(&self.input)?)).transpose()?;
         let mut all = vec![Some(to_input), to_gain, Some(over_all(&to_currents)?)];
         for (gradient, parameter) in to_learned.iter().zip(&self.learned) {
@@ -178,5 +265,104 @@ fn summed_to(gradient: &Tensor, shape: &[i64]) -> Result<Tensor, TchError> {
     match shape.iter().product::<i64>() {
         1 => gradient.f_sum(gradient.kind())?.f_reshape(shape),
         _ => gradient.f_sum_dim_intlist(0, false, gradient.kind()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch_spiking_core::neuron::{Lif, RectifiedLinear};
+
+    /// Numbers spread over `[low, high]` in an order without pattern.
+    fn mixed(low: f64, high: f64, shape: &[i64], kind: Kind) -> Tensor {
+        let fractions = (Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu)) * 0.618_034).frac();
+        (fractions * (high - low) + low).reshape(shape).to_kind(kind)
+    }
+
+    fn compare(model: impl Into<Neuron>, constant: bool, kind: Kind, channels_last: bool) {
+        const STEPS: i64 = 70;
+        let model = model.into();
+        let computed = if kind == Kind::BFloat16 { Kind::Float } else { kind };
+        let shape: &[i64] = if constant { &[2, 3, 5, 7] } else { &[STEPS, 2, 3, 5, 7] };
+        let mut input = mixed(-2.0, 9.0, shape, kind);
+        if channels_last {
+            input = input.movedim_int(-3, -1).contiguous().movedim_int(-1, -3);
+        }
+        let neurons = |low, high| mixed(low, high, &[3, 5, 7], computed);
+        let samples = |low, high| mixed(low, high, &[2, 3, 5, 7], computed);
+        let (gain, bias) = (neurons(0.5, 2.0), neurons(0.0, 1.5));
+        let learned: Vec<Tensor> = model.learned().iter().map(|_| neurons(0.5, 0.9)).collect();
+        let state: Vec<Tensor> =
+            (0..model.state().len()).map(|v| samples(0.0, if v == 0 { 1.0 } else { 0.001 })).collect();
+        let drive = SpikingDrive { learned: &learned, ..SpikingDrive::new(&input, &gain, &bias, STEPS, 0.001) };
+        for truncate in [None, Some(9)] {
+            let course = Course::new(&model, &drive, &state, Surrogate::default(), truncate);
+            let output = mixed(-1e-3, 1e-3, &[STEPS, 2, 3, 5, 7], kind);
+            let given: Vec<_> =
+                std::iter::once(output).chain(state.iter().map(|_| samples(-1.0, 1.0))).map(Some).collect();
+            let wanted = vec![true; 3 + learned.len() + state.len()];
+            let ours = course.backward(&given, &wanted).unwrap();
+            let theirs = course.with_tensors(&given, &wanted).unwrap();
+            let tolerance = match kind {
+                Kind::Double => 1e-12,
+                Kind::Float => 1e-4,
+                _ => 2e-2,
+            };
+            for (index, (ours, theirs)) in ours.iter().flatten().zip(theirs.iter().flatten()).enumerate() {
+                assert_eq!((ours.size(), ours.kind()), (theirs.size(), theirs.kind()));
+                let (ours, theirs) = (ours.to_kind(Kind::Double), theirs.to_kind(Kind::Double));
+                let error = ((&ours - &theirs).abs().max() / theirs.abs().max().clamp_min(1e-12)).double_value(&[]);
+                assert!(error <= tolerance, "{model:?} {kind:?} constant: {constant}, gradient {index}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn kernels_and_tensor_operations_agree() {
+        for constant in [true, false] {
+            for (kind, channels_last) in
+                [(Kind::Double, false), (Kind::Double, true), (Kind::Float, true), (Kind::BFloat16, true)]
+            {
+                compare(Lif::default(), constant, kind, channels_last);
+                compare(RectifiedLinear { amplitude: 0.5 }, constant, kind, channels_last);
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_at_a_time_gives_the_gradients_of_all_at_once() {
+        let options = (Kind::Double, Device::Cpu);
+        let input = mixed(-2.0, 9.0, &[50, 4, 33], Kind::Double).set_requires_grad(true);
+        let bias = mixed(0.0, 1.0, &[33], Kind::Double).set_requires_grad(true);
+        let gain = Tensor::ones([33], options);
+        let run = |each: i64| {
+            let mut state = [Tensor::zeros([4, 33], options), Tensor::zeros([4, 33], options)];
+            let parts = (0..50).step_by(each as usize).map(|start| {
+                let part = input.narrow(0, start, each);
+                let drive = SpikingDrive::new(&part, &gain, &bias, each, 0.001);
+                through_time(Lif::default(), &drive, &mut state, &Surrogate::default(), None).unwrap().output
+            });
+            let output = Tensor::cat(&parts.collect::<Vec<_>>(), 0);
+            let loss =
+                (&output * mixed(-1.0, 1.0, &[50, 4, 33], Kind::Double)).sum(Kind::Double) + state[0].sum(Kind::Double);
+            (output.detach(), Tensor::run_backward(&[loss], &[&input, &bias], false, false))
+        };
+        let ((all, whole), (each, steps)) = (run(50), run(1));
+        assert!(all.equal(&each) && whole[0].abs().max().double_value(&[]) > 0.0);
+        assert!(whole[0].equal(&steps[0]), "the input's gradient differs");
+        assert!(whole[1].allclose(&steps[1], 1e-12, 0.0, false));
+    }
+
+    #[test]
+    fn wrong_requests_are_named() {
+        let options = (Kind::Float, Device::Cpu);
+        let (input, ones) = (Tensor::ones([2, 3], options), Tensor::ones([3], options));
+        let drive = SpikingDrive::new(&input, &ones, &ones, 4, 0.001);
+        let mut state = [Tensor::zeros([2, 3], options), Tensor::zeros([2, 3], options)];
+        let mut run = |surrogate, truncate| {
+            through_time(Lif::default(), &drive, &mut state, &surrogate, truncate).unwrap_err().to_string()
+        };
+        assert!(run(Surrogate::default(), Some(0)).contains("truncate = 0"));
+        assert!(run(Surrogate::Atan { alpha: f64::NAN }, None).contains("alpha"));
     }
 }

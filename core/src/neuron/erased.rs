@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Formula, Learned, NeuronError, NeuronModel, Rate, RateModel, Rates, Recorded, StateArray, StateVariable};
-use super::{StepInput, Traced};
-use crate::kernels::{AdvanceBlock, GradientBlock, Number, RateBlock, Stored, advance, rate_backward, rate_forward};
+use super::{Operation, StepInput, Traced};
+use crate::kernels::{AdvanceBlock, AdvanceGradientBlock, GradientBlock, Number, RateBlock, Stored};
+use crate::kernels::{MAX_FIRE, advance, advance_backward, rate_backward, rate_forward};
 use half::bf16;
 
 /// A type-erased [`NeuronModel`], as layers hold it. Cheap to clone.
@@ -41,6 +42,8 @@ trait Erased: Any + fmt::Debug + Send + Sync {
     fn step_formula(&self, dt: f64) -> Formula;
     fn advance_f32(&self, block: AdvanceBlock<f32>);
     fn advance_f64(&self, block: AdvanceBlock<f64>);
+    fn advance_backward_f32(&self, block: AdvanceGradientBlock<f32>);
+    fn advance_backward_f64(&self, block: AdvanceGradientBlock<f64>);
     fn rates(&self) -> Option<&dyn RateNeuron>;
     fn equals(&self, other: &dyn Any) -> bool;
 }
@@ -166,12 +169,25 @@ impl Neuron {
         R::advance(self, block);
     }
 
+    /// Computes the gradients of a block of neurons through time; panics if the lengths of the slices do not match.
+    pub fn advance_backward<R: Number>(&self, block: AdvanceGradientBlock<R>) {
+        R::advance_backward(self, block);
+    }
+
     pub(crate) fn advance_f32(&self, block: AdvanceBlock<f32>) {
         self.model.advance_f32(block);
     }
 
     pub(crate) fn advance_f64(&self, block: AdvanceBlock<f64>) {
         self.model.advance_f64(block);
+    }
+
+    pub(crate) fn advance_backward_f32(&self, block: AdvanceGradientBlock<f32>) {
+        self.model.advance_backward_f32(block);
+    }
+
+    pub(crate) fn advance_backward_f64(&self, block: AdvanceGradientBlock<f64>) {
+        self.model.advance_backward_f64(block);
     }
 
     /// Returns the model itself, if it is an `M`.
@@ -238,6 +254,13 @@ impl<M: NeuronModel> Erased for M {
                 ),
             });
         }
+        // The timestep does not change which operations there are.
+        let operations = self.step_formula(1.0);
+        let spikes = operations.operations().iter().filter(|operation| matches!(operation, Operation::Fire(_))).count();
+        if spikes > MAX_FIRE {
+            let cause = format!("its step calls Fire::once {spikes} times: expected at most {MAX_FIRE}");
+            return Err(NeuronError::Specification { neuron: M::NAME.to_string(), cause });
+        }
         let own = Erased::parameters(self);
         let names = own.keys().map(String::as_str).chain(M::LEARNED.iter().map(|learned| learned.name));
         if let Some(name) = names.into_iter().find(|name| LAYER_KEYS.contains(name)) {
@@ -277,6 +300,12 @@ impl<M: NeuronModel> Erased for M {
     }
     fn advance_f64(&self, block: AdvanceBlock<f64>) {
         advance(self, block);
+    }
+    fn advance_backward_f32(&self, block: AdvanceGradientBlock<f32>) {
+        advance_backward(self, block);
+    }
+    fn advance_backward_f64(&self, block: AdvanceGradientBlock<f64>) {
+        advance_backward(self, block);
     }
     fn rates(&self) -> Option<&dyn RateNeuron> {
         M::Rates::of(self)

@@ -121,6 +121,26 @@ impl Surrogate {
         }
     }
 
+    /// Computes [`derivative`](Self::derivative) of many distances: one loop for each kind of surrogate, which vectorises.
+    #[inline(always)]
+    pub(crate) fn derivatives<R: Real>(self, distances: &[R], slopes: &mut [R]) {
+        #[inline(always)]
+        fn each<R: Copy>(distances: &[R], slopes: &mut [R], derivative: impl Fn(R) -> R) {
+            for (slope, &distance) in slopes.iter_mut().zip(distances) {
+                *slope = derivative(distance);
+            }
+        }
+        match self {
+            Self::Atan { alpha } => each(distances, slopes, |x| Self::Atan { alpha }.derivative(x)),
+            Self::FastSigmoid { slope } => each(distances, slopes, |x| Self::FastSigmoid { slope }.derivative(x)),
+            Self::Sigmoid { slope } => each(distances, slopes, |x| Self::Sigmoid { slope }.derivative(x)),
+            Self::Triangle { width } => each(distances, slopes, |x| Self::Triangle { width }.derivative(x)),
+            Self::Rectangle { width } => each(distances, slopes, |x| Self::Rectangle { width }.derivative(x)),
+            Self::Gaussian { sigma } => each(distances, slopes, |x| Self::Gaussian { sigma }.derivative(x)),
+            Self::StraightThrough => each(distances, slopes, |x| Self::StraightThrough.derivative(x)),
+        }
+    }
+
     /// `G(x)`, an antiderivative of [`derivative`](Self::derivative): the spike made smooth.
     ///
     /// From 0 to 1 for surrogates of area 1; `x / (1 + slope abs(x))` for `fast_sigmoid` and `x` for `straight_through`.

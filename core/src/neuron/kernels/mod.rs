@@ -4,18 +4,22 @@
 //! |---|---|
 //! | `rate.rs` | the rate and its gradient for a row of neurons |
 //! | `advance.rs` | the spiking step over time, with the state of a block in registers |
+//! | `advance_backward.rs` | its gradient, from the last step to the first |
 //! | `number.rs` | the number types that are read and written |
 //! | `noise.rs` | random numbers keyed by seed, sample, neuron and step |
 //!
 //! The caller divides a layer into blocks and distributes the blocks over threads.
 
 mod advance;
+mod advance_backward;
 mod noise;
 mod number;
 mod rate;
 
 pub(crate) use advance::advance;
 pub use advance::{AdvanceBlock, MAX_LEARNED, MAX_STATE};
+pub(crate) use advance_backward::advance_backward;
+pub use advance_backward::{AdvanceGradientBlock, MAX_FIRE};
 pub use noise::{NeuronOrder, Noise, NoiseKey};
 pub use number::{Number, Stored};
 pub use rate::{GradientBlock, RateBlock};

@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-use super::{AdvanceBlock, GradientBlock, RateBlock};
+use super::{AdvanceBlock, AdvanceGradientBlock, GradientBlock, RateBlock};
 use crate::neuron::{Neuron, RateNeuron, Real};
 
 /// A number type that kernels compute with: `f32` or `f64`.
@@ -12,6 +12,8 @@ pub trait Number: Real<Mask = bool> + Default + PartialOrd + Stored<Computed = S
     fn to_f64(self) -> f64;
     #[doc(hidden)]
     fn advance(neuron: &Neuron, block: AdvanceBlock<Self>);
+    #[doc(hidden)]
+    fn advance_backward(neuron: &Neuron, block: AdvanceGradientBlock<Self>);
 }
 
 /// A storage type of a layer's input and output: the type that is computed with, or a shorter one (`bf16`).
@@ -29,7 +31,7 @@ pub trait Stored: Copy + std::fmt::Debug + Send + Sync + sealed::Sealed + 'stati
 }
 
 macro_rules! computed {
-    ($float:ty, $advance:ident, $forward:ident, $backward:ident) => {
+    ($float:ty, $advance:ident, $advance_backward:ident, $forward:ident, $backward:ident) => {
         impl Number for $float {
             #[inline(always)]
             fn to_f64(self) -> f64 {
@@ -37,6 +39,9 @@ macro_rules! computed {
             }
             fn advance(neuron: &Neuron, block: AdvanceBlock<Self>) {
                 neuron.$advance(block);
+            }
+            fn advance_backward(neuron: &Neuron, block: AdvanceGradientBlock<Self>) {
+                neuron.$advance_backward(block);
             }
         }
 
@@ -59,8 +64,8 @@ macro_rules! computed {
         }
     };
 }
-computed!(f32, advance_f32, forward_f32, backward_f32);
-computed!(f64, advance_f64, forward_f64, backward_f64);
+computed!(f32, advance_f32, advance_backward_f32, forward_f32, backward_f32);
+computed!(f64, advance_f64, advance_backward_f64, forward_f64, backward_f64);
 
 /// `bf16` is the upper half of an `f32`. (`half`'s own conversions do not vectorise.)
 impl Stored for bf16 {
