@@ -34,7 +34,7 @@ impl NeuronModel for Noisy {
     const NAME: &'static str = "noisy";
     const STATE: &'static [StateVariable] =
         &[StateVariable::new("voltage", Initial::Voltage), StateVariable::new("trace", Initial::Value(0.5))];
-    const LEARNED: &'static [Learned] = &[Learned { name: "decay", default: 0.9, range: (0.0, 1.0) }];
+    const LEARNED: &'static [Learned] = &[Learned::new("decay", 0.9, (0.0, 1.0))];
     const NOISY: bool = true;
     type State<R: Real> = [R; 2];
     type Learned<R: Real> = [R; 1];
@@ -62,7 +62,7 @@ fn noisy_network() -> (Network, VarStore) {
         r#"input = [2, 5, 4]
         layers = [
             { type = "conv2d", out_channels = 6, kernel = 3, padding = 1 },
-            { type = "noisy", amplitude = 0.01, gain = 1.0, bias = 0.5 },
+            { type = "noisy", amplitude = 0.01, gain = 1.0, bias = 0.5, learn = ["decay"] },
             { type = "flatten" },
             { type = "linear", out_features = 3 },
         ]"#,

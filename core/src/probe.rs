@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::neuron::Output;
 use crate::spec::{LayerKind, NetworkError};
 
 /// Something to record: a quantity of a layer.
@@ -82,6 +83,9 @@ impl Probe {
                     return Ok(());
                 }
                 fail(format!("the state variables of its neurons are {}", names.join(", ")))
+            }
+            (Quantity::SpikeCount, LayerKind::Neuron(neurons)) if neurons.model.output() == Output::Values => {
+                fail(format!("its neurons, {}, do not spike", neurons.model.name()))
             }
             (Quantity::SpikeCount | Quantity::Current, LayerKind::Neuron(_)) => Ok(()),
             (Quantity::SpikeCount | Quantity::Current | Quantity::State(_), _) => {

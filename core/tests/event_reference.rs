@@ -8,6 +8,7 @@ use reference::random::{Case, cases};
 use reference::{Reference, Trace};
 use tch_spiking_core::EventNetwork;
 use tch_spiking_core::event::{RunOptions, Signal};
+use tch_spiking_core::neuron::Output;
 use tch_spiking_core::probe::{Probe, Quantity};
 use tch_spiking_core::spec::{Graph, LayerKind};
 
@@ -34,7 +35,10 @@ fn probes(graph: &Graph, states: bool) -> Vec<Probe> {
         let name = &graph.nodes[index].name;
         let mut probes = vec![Probe::output(name)];
         if let LayerKind::Neuron(neurons) = kind {
-            probes.extend([Probe::spike_count(name), Probe::current(name)]);
+            probes.push(Probe::current(name));
+            if neurons.model.output() != Output::Values {
+                probes.push(Probe::spike_count(name));
+            }
             if states {
                 probes.extend(neurons.model.state().iter().map(|variable| Probe::state(name, variable.name)));
             }
@@ -166,6 +170,8 @@ fn the_random_networks_have_every_kind_of_layer_and_spike() {
             *kinds.entry(format!("{} of several", kind.type_name())).or_default() += usize::from(several(&kind));
         }
     }
-    assert!(kinds.len() == 15 && kinds.values().all(|&count| count >= 20), "{kinds:?}");
+    // Of fifteen models and layers there are many, of the other eight models a few.
+    assert!(kinds.len() == 23 && kinds.values().all(|&count| count >= 5), "{kinds:?}");
+    assert!(kinds.values().filter(|&&count| count >= 20).count() >= 15, "{kinds:?}");
     assert!(spikes > 50_000, "{spikes} spikes, {kinds:?}");
 }

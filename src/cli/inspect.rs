@@ -220,6 +220,7 @@ fn settings(kind: &LayerKind, reads: String) -> String {
             let scale = neurons.firing_rate_scale;
             vec![
                 unless("fixed bias".to_string(), neurons.trainable_bias),
+                unless(format!("learns {}", neurons.learn.join(" and ")), neurons.learn.is_empty()),
                 unless(format!("rates x {scale}"), scale == 1.0),
             ]
         }

@@ -145,7 +145,7 @@ fn correlations(network: &SpikingSequential, data: &Labelled, options: ReportOpt
     let probes: Vec<Probe> = network
         .layers()
         .iter()
-        .filter(|layer| layer.neurons() > 0)
+        .filter(|layer| layer.spiking_neurons() > 0)
         .map(|layer| Probe::spike_count(layer.name()))
         .collect();
     let ReportOptions { steps, memory, engine, .. } = options;

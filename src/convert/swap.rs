@@ -101,8 +101,9 @@ impl Swap {
             }
             None => return Err("its gains are drawn at random, and another model would draw others".to_string()),
         };
-        let trainable_bias = old.trainable_bias;
-        Ok(NeuronSpec { tuning, trainable_bias, firing_rate_scale: old.firing_rate_scale, ..new })
+        let NeuronSpec { trainable_bias, firing_rate_scale, learn_per, .. } = *old;
+        let learn = if new.model.name() == old.model.name() { old.learn.clone() } else { Vec::new() };
+        Ok(NeuronSpec { tuning, trainable_bias, firing_rate_scale, learn, learn_per, ..new })
     }
 }
 

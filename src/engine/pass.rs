@@ -318,8 +318,9 @@ impl Place<'_> {
             first_sample: state.first_sample,
             first_step: state.step + self.elapsed,
         });
+        let learned = neurons.learned_like(input.tensor())?;
         let drive = SpikingDrive {
-            learned: &neurons.learned,
+            learned: &learned,
             noise,
             ..SpikingDrive::new(input.tensor(), &gain, &bias, self.steps, self.network.spec().dt)
         };

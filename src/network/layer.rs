@@ -3,6 +3,7 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tch::{TchError, Tensor};
+use tch_spiking_core::neuron::Output;
 use tch_spiking_core::spec::{Edge, LayerKind, NetworkError, Node};
 
 use super::parameters::{Context, Parameters};
@@ -59,6 +60,14 @@ impl Layer {
         match self.kind() {
             LayerKind::Neuron(_) => self.output_shape().iter().product(),
             _ => 0,
+        }
+    }
+
+    /// Returns the number of neurons that spike; 0 if it is not a layer of neurons, or one whose model has no spikes.
+    pub fn spiking_neurons(&self) -> i64 {
+        match self.kind() {
+            LayerKind::Neuron(neurons) if neurons.model.output() == Output::Values => 0,
+            _ => self.neurons(),
         }
     }
 

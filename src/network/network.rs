@@ -56,7 +56,7 @@ impl Network {
         let graph = Graph::new(spec)?;
         let sections = graph.sections();
         let (last_reader, delayed) = (last_readers(&graph, &sections), delayed(&graph));
-        let context = |index| Context { path, index, seed, filling };
+        let context = |index| Context { path, index, seed, dt: spec.dt, filling };
         let layers = graph.nodes.into_iter().enumerate().map(|(index, node)| Layer::new(node, spec, &context(index)));
         let layers = layers.collect::<Result<_>>()?;
         Ok(Self { spec: spec.clone(), seed, layers, kind, sections, last_reader, delayed })

@@ -41,6 +41,8 @@ pub(super) struct Context<'a> {
     pub path: &'a Path<'a>,
     pub index: usize,
     pub seed: u64,
+    /// Timestep (s).
+    pub dt: f64,
     pub filling: Filling,
 }
 
@@ -68,8 +70,7 @@ impl Parameters {
         Ok(match (&node.kind, neurons) {
             (LayerKind::Neuron(spec), Some(values)) => {
                 let bias = take("bias").ok_or_else(|| missing("bias"))?;
-                let learned = values.model.learned().iter().filter_map(|learned| take(learned.name)).collect();
-                Self::Neurons(Neurons::new(spec, values, bias, learned, &node.shape, &path)?)
+                Self::Neurons(Neurons::new(spec, values, bias, take, context.dt, &path)?)
             }
             (LayerKind::Conv2d(_) | LayerKind::Linear(_), _) => {
                 Self::Affine { weight: take("weight").ok_or_else(|| missing("weight"))?, bias: take("bias") }
@@ -105,7 +106,7 @@ impl Parameters {
             Self::Normalization(Normalization { weight, bias, running_mean, running_var }) => {
                 weight.iter().chain(bias).chain([running_mean, running_var]).collect()
             }
-            Self::Neurons(neurons) => std::iter::once(&neurons.bias).chain(&neurons.learned).collect(),
+            Self::Neurons(neurons) => std::iter::once(&neurons.bias).chain(neurons.trained()).collect(),
             Self::Synapse { log_tau } => log_tau.iter().collect(),
             Self::Custom(tensors) => tensors.iter().collect(),
         }

@@ -129,6 +129,9 @@ impl<R: Number, const W: usize> Kernel for Blocks<'_, R, W> {
                                     times[lane] |= u32::from(row[lane] > R::default()) << step;
                                 }
                             }
+                            // What pads the last block are no neurons, whatever their thresholds.
+                            let neurons = (shape.channels - block * W).min(W);
+                            times[neurons..].fill(0);
                             count_spikes(counts, &times);
                             output.active[position * blocks + block] = bits::<W>(|lane| times[lane] != 0);
                             *lanes_mut::<u32, W>(&mut output.spikes, at) = times;

@@ -198,8 +198,9 @@ impl<R: Number> Compiler<'_, R> {
         let output_flow = match &sink {
             Sink::Values if inputs.iter().all(Input::is_constant) => Flow::Constant,
             Sink::Join(_) => joined(&inputs),
-            Sink::Lif { constants, .. } => Flow::Spikes(constants.height),
-            Sink::Values | Sink::Neurons { .. } | Sink::Synapse { .. } => Flow::Values,
+            Sink::Values | Sink::Lif { .. } | Sink::Neurons { .. } | Sink::Synapse { .. } => {
+                sink.height(self.plan.dt).map_or(Flow::Values, Flow::Spikes)
+            }
         };
         self.plan.stages.push(Stage { inputs, sink, tuning, output, output_flow });
         Held::Activity(activity)

@@ -88,7 +88,7 @@ fn layer<R: Number>(source: &Source, index: usize, node: &Node, inputs: &[&Laid<
         }
         LayerKind::Neuron(neurons) => {
             let (sink, tuning) = neurons_of(source, index, node, neurons, before)?;
-            let height = if let Sink::Lif { constants, .. } = &sink { Some(constants.height) } else { None };
+            let height = sink.height(source.spec.dt);
             Laid { shape: before, height, does: Does::Advance(sink, Arc::new(tuning)) }
         }
         LayerKind::Synapse(synapse) => {
@@ -127,20 +127,35 @@ fn neurons_of<R: Number>(
     let scale = R::constant(neurons.firing_rate_scale);
     let bias = source.parameter(node, "bias")?.values.iter().map(|&bias| R::constant(bias) * scale);
     let numbers = |values: &[f64]| stored(values.iter().map(|&value| R::constant(value)), shape);
-    let parameters = values.model.learned().iter();
-    let learned = parameters.map(|learned| Ok(R::constant(source.parameter(node, learned.name)?.values[0])));
-    let learned: Vec<R> = learned.collect::<Result<_, EventError>>()?;
-    let (lanes, blocks) = (shape.lanes(), shape.positions() * shape.blocks());
-    let of_block = learned.iter().flat_map(|&value| std::iter::repeat_n(value, lanes));
-    let learned: Vec<R> = std::iter::repeat_n((), blocks).flat_map(|()| of_block.clone()).collect();
-    let tuning = Tuning {
-        gain: numbers(&values.gain),
-        bias: stored(bias, shape),
-        voltage: numbers(&values.voltage),
-        learned: learned.into(),
-    };
+    let learned = learned(source, node, neurons, shape)?;
+    let tuning =
+        Tuning { gain: numbers(&values.gain), bias: stored(bias, shape), voltage: numbers(&values.voltage), learned };
     let key = values.model.is_noisy().then(|| NoiseKey::new(source.seed, index));
     Ok((neuron_sink(values.model, source.spec.dt, key), tuning))
+}
+
+/// The values of the parameters that training can change, trained or not, of each block of neurons.
+fn learned<R: Number>(
+    source: &Source,
+    node: &Node,
+    neurons: &NeuronSpec,
+    shape: Shape,
+) -> Result<Aligned<R>, EventError> {
+    let model = &neurons.model;
+    let mut parameters = Vec::new();
+    for (learned, value) in model.learned().iter().zip(model.learned_values(source.spec.dt)) {
+        let values = if neurons.learns(learned) {
+            let stored = &source.parameter(node, &learned.tensor_name())?.values;
+            let one_each = stored.len() == shape.len();
+            (0..shape.len()).map(|neuron| learned.value(stored[if one_each { neuron } else { 0 }])).collect()
+        } else {
+            vec![value; shape.len()]
+        };
+        parameters.push(stored(values.into_iter().map(R::constant), shape));
+    }
+    let (lanes, blocks) = (shape.lanes(), shape.positions() * shape.blocks());
+    let blocks = (0..blocks).flat_map(|block| parameters.iter().map(move |values| &values[block * lanes..][..lanes]));
+    Ok(blocks.flatten().copied().collect::<Vec<R>>().into())
 }
 
 fn neuron_sink<R: Number>(neuron: Neuron, dt: f64, noise: Option<NoiseKey>) -> Sink<R> {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::aligned::Aligned;
 use super::join::Run;
 use super::lif::LifConstants;
-use crate::kernels::NoiseKey;
-use crate::neuron::Neuron;
+use crate::kernels::{NoiseKey, Number};
+use crate::neuron::{Neuron, Output};
 
 /// How the neurons (or values) of one image are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +160,19 @@ pub(super) enum Sink<R> {
     },
     /// The inputs side by side rather than added up: of each input the channels that it is made of, and where they go.
     Join(Vec<Vec<Run>>),
+}
+
+impl<R: Number> Sink<R> {
+    /// The height of a spike, if what comes out is spikes of one height.
+    pub(super) fn height(&self, dt: f64) -> Option<R> {
+        match self {
+            Self::Lif { constants, .. } => Some(constants.height),
+            Self::Neurons { neuron, .. } if neuron.output() == Output::Spike => {
+                Some(R::constant(neuron.amplitude() / dt))
+            }
+            Self::Values | Self::Neurons { .. } | Self::Synapse { .. } | Self::Join(_) => None,
+        }
+    }
 }
 
 /// What flows between two stages.

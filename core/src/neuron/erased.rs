@@ -4,7 +4,9 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Formula, Learned, NeuronError, NeuronModel, Rate, RateModel, Rates, Recorded, StateArray, StateVariable};
+use super::{
+    Formula, Learned, NeuronError, NeuronModel, Output, Rate, RateModel, Rates, Recorded, StateArray, StateVariable,
+};
 use super::{Operation, StepInput, Traced};
 use crate::kernels::{AdvanceBlock, AdvanceGradientBlock, GradientBlock, Number, RateBlock, Stored};
 use crate::kernels::{MAX_FIRE, advance, advance_backward, rate_backward, rate_forward};
@@ -26,14 +28,27 @@ pub struct Neuron {
 }
 
 /// The keys of a layer of neurons in a specification, beside its model's parameters.
-pub(crate) const LAYER_KEYS: [&str; 9] =
-    ["type", "name", "from", "max_rate", "intercept", "gain", "bias", "trainable_bias", "firing_rate_scale"];
+pub(crate) const LAYER_KEYS: [&str; 11] = [
+    "type",
+    "name",
+    "from",
+    "max_rate",
+    "intercept",
+    "gain",
+    "bias",
+    "trainable_bias",
+    "firing_rate_scale",
+    "learn",
+    "learn_per",
+];
 
 /// What a [`Neuron`] asks of its model; every [`NeuronModel`] implements it.
 trait Erased: Any + fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
     fn state(&self) -> &'static [StateVariable];
     fn learned(&self) -> &'static [Learned];
+    fn values(&self, dt: f64) -> Vec<f64>;
+    fn output(&self) -> Output;
     fn is_noisy(&self) -> bool;
     fn parameters(&self) -> toml::Table;
     fn check(&self) -> Result<(), NeuronError>;
@@ -102,9 +117,19 @@ impl Neuron {
         self.model.state()
     }
 
-    /// Returns the learned parameters.
+    /// Returns the parameters that training can change.
     pub fn learned(&self) -> &'static [Learned] {
         self.model.learned()
+    }
+
+    /// Returns the values of these parameters before training; see [`NeuronModel::learned_values`].
+    pub fn learned_values(&self, dt: f64) -> Vec<f64> {
+        self.model.values(dt)
+    }
+
+    /// Returns what the output of a step is.
+    pub fn output(&self) -> Output {
+        self.model.output()
     }
 
     /// Returns whether the step uses random numbers.
@@ -231,6 +256,12 @@ impl<M: NeuronModel> Erased for M {
     fn learned(&self) -> &'static [Learned] {
         M::LEARNED
     }
+    fn values(&self, dt: f64) -> Vec<f64> {
+        self.learned_values(dt).as_ref().to_vec()
+    }
+    fn output(&self) -> Output {
+        M::OUTPUT
+    }
     fn is_noisy(&self) -> bool {
         M::NOISY
     }
@@ -262,8 +293,8 @@ impl<M: NeuronModel> Erased for M {
             return Err(NeuronError::Specification { neuron: M::NAME.to_string(), cause });
         }
         let own = Erased::parameters(self);
-        let names = own.keys().map(String::as_str).chain(M::LEARNED.iter().map(|learned| learned.name));
-        if let Some(name) = names.into_iter().find(|name| LAYER_KEYS.contains(name)) {
+        let learned = M::LEARNED.iter().flat_map(|learned| [learned.name.to_string(), learned.tensor_name()]);
+        if let Some(name) = own.keys().cloned().chain(learned).find(|name| LAYER_KEYS.contains(&name.as_str())) {
             let cause =
                 format!("its parameter `{name}` has the name of a key that every layer of neurons has: rename it");
             return Err(NeuronError::Specification { neuron: M::NAME.to_string(), cause });

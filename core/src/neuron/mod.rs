@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `models/` | one model per file: parameters, rate, step, gain and bias |
 //! | `model.rs`, `real.rs` | the traits of a model ([`NeuronModel`], [`RateModel`]) and its arithmetic ([`Real`]) |
+//! | `learned.rs` | parameters that training can change ([`Learned`]) |
 //! | `fire.rs` | the spike as an explicit operation ([`Fire`]) |
 //! | `erased.rs` | type-erased models ([`Neuron`]) |
 //! | `formula.rs` | formulas recorded as a list of operations ([`Formula`]) |
@@ -21,6 +22,7 @@ mod error;
 mod fire;
 mod formula;
 pub mod kernels;
+mod learned;
 mod model;
 mod models;
 mod real;
@@ -33,9 +35,13 @@ pub use erased::{Neuron, RateNeuron};
 pub use error::NeuronError;
 pub use fire::{Fire, Heaviside, Recorded, Smooth};
 pub use formula::{Formula, Operation, Traced, TracedMask};
+pub use learned::{Learned, Trained};
 pub use model::{
-    Initial, Learned, NeuronModel, Rate, RateModel, Rates, StateArray, StateVariable, StepInput, WithRate, WithoutRate,
+    Initial, NeuronModel, Output, Rate, RateModel, Rates, StateArray, StateVariable, StepInput, WithRate, WithoutRate,
 };
-pub use models::{Lif, RectifiedLinear};
+pub use models::{
+    AdaptiveLif, BaseRate, Integration, Izhikevich, Leaky, LeakyIntegrator, LeakyRectifiedLinear, Lif, PoissonSpiking,
+    RectifiedLinear, RegularSpiking, Reset, ResetTime, StochasticSpiking, Synaptic,
+};
 pub use real::Real;
 pub use registry::{is_neuron, neuron_from_parameters, neuron_names, register_neuron};

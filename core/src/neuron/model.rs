@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::erased::RateNeuron;
-use super::{Fire, NeuronError, Real};
+use super::{Fire, Learned, NeuronError, Real};
 
 /// A spiking neuron model: its parameters and the formula of one timestep.
 ///
@@ -53,8 +53,14 @@ pub trait NeuronModel: Clone + Debug + PartialEq + Serialize + DeserializeOwned 
     /// The state variables, 1 to [`MAX_STATE`](crate::kernels::MAX_STATE).
     const STATE: &'static [StateVariable];
 
-    /// The learned parameters, at most [`MAX_LEARNED`](crate::kernels::MAX_LEARNED); none for most models.
+    /// The parameters that training can change, at most [`MAX_LEARNED`](crate::kernels::MAX_LEARNED); none for most models.
+    ///
+    /// A layer says which of them it trains (`learn = ["decay"]` in TOML); the others keep the values that
+    /// [`learned_values`](Self::learned_values) gives. [`step`](Self::step) receives all of them as inputs.
     const LEARNED: &'static [Learned] = &[];
+
+    /// What the output of a step is.
+    const OUTPUT: Output = Output::Counts;
 
     /// Whether [`step`](Self::step) uses [`StepInput::uniform`], a random number.
     const NOISY: bool = false;
@@ -75,11 +81,19 @@ pub trait NeuronModel: Clone + Debug + PartialEq + Serialize + DeserializeOwned 
     fn validate(&self) -> Result<(), NeuronError>;
 
     /// Returns the integral of one spike over time: a spike in a step of `dt` seconds has height `amplitude / dt`.
+    ///
+    /// For a model without spikes ([`Output::Values`]) it is the factor of the output.
     fn amplitude(&self) -> f64;
+
+    /// Returns the values of the [`LEARNED`](Self::LEARNED) parameters before training, for a timestep of `dt` seconds: those
+    /// that the model's own parameters give. By default, each parameter's `default`.
+    fn learned_values(&self, _dt: f64) -> Self::Learned<f64> {
+        Self::Learned::<f64>::from_fn(|index| Self::LEARNED.get(index).map_or(f64::NAN, |learned| learned.default))
+    }
 
     /// Computes one timestep: returns the output (spikes times `amplitude / dt`) and advances `state` in place.
     ///
-    /// The spike comes from `fire`, so that training can substitute its derivative.
+    /// The spike comes from `fire`, so that training can substitute its derivative; a step calls it at most twice.
     fn step<R: Real, F: Fire<R>>(
         &self,
         input: StepInput<R, Self::Learned<R>>,
@@ -160,15 +174,15 @@ pub enum Initial {
     Value(f64),
 }
 
-/// A parameter of a model that training can change, one per layer.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Learned {
-    /// Name in weights files, such as `decay`.
-    pub name: &'static str,
-    /// Initial value before training.
-    pub default: f64,
-    /// The smallest and the largest valid value.
-    pub range: (f64, f64),
+/// What the output of a step is, in units of `amplitude / dt`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// 0 or 1: a spike or none.
+    Spike,
+    /// Any whole number of spikes, also a negative one.
+    Counts,
+    /// Any number: the model does not spike.
+    Values,
 }
 
 /// A fixed-size array of variables: implemented for `[R; N]`.

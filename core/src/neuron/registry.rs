@@ -3,12 +3,27 @@
 use std::any::TypeId;
 use std::sync::{PoisonError, RwLock};
 
-use super::{Lif, Neuron, NeuronError, NeuronModel, RectifiedLinear};
+use super::{
+    AdaptiveLif, Izhikevich, Leaky, LeakyIntegrator, LeakyRectifiedLinear, Lif, Neuron, NeuronError, NeuronModel,
+    PoissonSpiking, RectifiedLinear, RegularSpiking, StochasticSpiking, Synaptic,
+};
 use crate::names;
 
 /// The registered models, built-in ones first; programs add their own with [`register_neuron`].
 static MODELS: RwLock<Vec<Entry>> = RwLock::new(Vec::new());
-const OWN: &[Entry] = &[entry::<Lif>(), entry::<RectifiedLinear>()];
+const OWN: &[Entry] = &[
+    entry::<Lif>(),
+    entry::<RectifiedLinear>(),
+    entry::<LeakyRectifiedLinear>(),
+    entry::<RegularSpiking>(),
+    entry::<StochasticSpiking>(),
+    entry::<PoissonSpiking>(),
+    entry::<Leaky>(),
+    entry::<Synaptic>(),
+    entry::<AdaptiveLif>(),
+    entry::<LeakyIntegrator>(),
+    entry::<Izhikevich>(),
+];
 
 #[derive(Clone, Copy)]
 struct Entry {

@@ -117,7 +117,7 @@ impl Graph {
         if let LayerKind::Neuron(neurons) = &layer.kind {
             neurons.check(spec.dt)?;
         }
-        let parameters = parameters(&layer.kind, &shapes, &shape);
+        let parameters = parameters(&layer.kind, &shapes, &shape, spec.dt);
         for parameter in &parameters {
             elements(&parameter.name, &parameter.shape)?;
         }

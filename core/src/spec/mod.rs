@@ -33,7 +33,7 @@ pub use initializer::Initializer;
 pub use layer::{EdgeSpec, LayerKind, LayerSpec};
 pub use layers::{BatchNorm, Conv2d, Dropout, LeakyRelu, Linear, Pool};
 pub use network::NetworkSpec;
-pub use neurons::{NeuronSpec, NeuronValues, Tuning};
+pub use neurons::{LearnPer, NeuronSpec, NeuronValues, Tuning};
 pub use order::Section;
 pub use parameters::{ParameterSpec, Start};
 pub use synapses::SynapseSpec;

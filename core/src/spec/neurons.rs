@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Distribution, InitialVoltage, streams};
-use crate::neuron::{Neuron, NeuronError, neuron_from_parameters};
+use crate::neuron::{Learned, Neuron, NeuronError, neuron_from_parameters};
 
 /// A layer of neurons: the model, and the gain and bias that map the layer's input to the current of each neuron.
 ///
@@ -27,6 +27,22 @@ pub struct NeuronSpec {
     /// is not proportional to the current, the output is a different function. Saved parameters do not contain the
     /// scale.
     pub firing_rate_scale: f64,
+    /// The parameters of the model that are trained, of those that [can be](Neuron::learned); none by default. The others stay
+    /// at the values that the model's parameters give, from which training starts.
+    pub learn: Vec<String>,
+    /// How many values each of them has.
+    pub learn_per: LearnPer,
+}
+
+/// How many values a trained parameter of a layer of neurons has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LearnPer {
+    /// One, shared by all neurons: shape `[1]`.
+    #[default]
+    Layer,
+    /// One for each neuron: the layer's shape.
+    Neuron,
 }
 
 /// The source of gain and bias.
@@ -65,7 +81,8 @@ impl NeuronSpec {
     /// Creates a layer of neurons with gain 1 and bias 0.
     pub fn new(model: impl Into<Neuron>) -> Self {
         let tuning = Tuning::Direct { gain: 1.0.into(), bias: 0.0.into() };
-        Self { model: model.into(), tuning, trainable_bias: true, firing_rate_scale: 1.0 }
+        let (learn, learn_per) = (Vec::new(), LearnPer::Layer);
+        Self { model: model.into(), tuning, trainable_bias: true, firing_rate_scale: 1.0, learn, learn_per }
     }
 
     /// Sets gain and bias from the firing rate (Hz) and the intercept.
@@ -84,6 +101,17 @@ impl NeuronSpec {
     #[must_use]
     pub fn with_firing_rate_scale(self, firing_rate_scale: f64) -> Self {
         Self { firing_rate_scale, ..self }
+    }
+
+    /// Trains these parameters of the model, one value for the layer or one per neuron.
+    #[must_use]
+    pub fn learning(self, names: impl IntoIterator<Item = impl Into<String>>, learn_per: LearnPer) -> Self {
+        Self { learn: names.into_iter().map(Into::into).collect(), learn_per, ..self }
+    }
+
+    /// Returns whether training changes this parameter of the model.
+    pub fn learns(&self, parameter: &Learned) -> bool {
+        self.learn.iter().any(|name| name == parameter.name)
     }
 
     /// Returns the model with its amplitude divided by the firing rate scale.
@@ -150,7 +178,27 @@ impl NeuronSpec {
     pub(super) fn check(&self, dt: f64) -> Result<(), String> {
         let model = self.scaled_model()?;
         let valid = dt > 0.0 && dt.is_finite();
-        NeuronError::require(model.name(), "dt", dt, valid, "a time above 0 s").map_err(|error| error.to_string())
+        NeuronError::require(model.name(), "dt", dt, valid, "a time above 0 s").map_err(|error| error.to_string())?;
+        self.check_learned(&model, dt)
+    }
+
+    fn check_learned(&self, model: &Neuron, dt: f64) -> Result<(), String> {
+        for (index, name) in self.learn.iter().enumerate() {
+            if !model.learned().iter().any(|learned| learned.name == name) {
+                let names: Vec<_> = model.learned().iter().map(|learned| learned.name).collect();
+                let available = if names.is_empty() { "none".to_string() } else { names.join(", ") };
+                return Err(format!(
+                    "learn: {} has no parameter {name:?} to train; available: {available}",
+                    model.name()
+                ));
+            }
+            if self.learn[..index].contains(name) {
+                return Err(format!("learn: {name:?} is named twice"));
+            }
+        }
+        model.learned().iter().zip(model.learned_values(dt)).try_for_each(|(learned, value)| {
+            learned.check(model.name(), value, self.learns(learned)).map_err(|error| error.to_string())
+        })
     }
 
     /// Computes the initial values of all `count` neurons of the layer at `index` in a network built from `seed`.
@@ -199,8 +247,14 @@ impl NeuronSpec {
             }
         };
         let model = neuron_from_parameters(model, table).map_err(|error| error.to_string())?;
-        let trainable_bias = own.trainable_bias.unwrap_or(true);
-        Ok(Self { model, tuning, trainable_bias, firing_rate_scale: own.firing_rate_scale.unwrap_or(1.0) })
+        Ok(Self {
+            model,
+            tuning,
+            trainable_bias: own.trainable_bias.unwrap_or(true),
+            firing_rate_scale: own.firing_rate_scale.unwrap_or(1.0),
+            learn: own.learn,
+            learn_per: own.learn_per.unwrap_or_default(),
+        })
     }
 
     pub(super) fn to_table(&self) -> Result<toml::Table, toml::ser::Error> {
@@ -208,6 +262,8 @@ impl NeuronSpec {
         let own = OwnKeys {
             trainable_bias: (!self.trainable_bias).then_some(false),
             firing_rate_scale: (self.firing_rate_scale != 1.0).then_some(self.firing_rate_scale),
+            learn: self.learn.clone(),
+            learn_per: (self.learn_per != LearnPer::default()).then_some(self.learn_per),
             ..OwnKeys::default()
         };
         table.extend(toml::Table::try_from(match self.tuning {
@@ -220,7 +276,8 @@ impl NeuronSpec {
     }
 }
 
-const OWN_KEYS: [&str; 6] = ["max_rate", "intercept", "gain", "bias", "trainable_bias", "firing_rate_scale"];
+const OWN_KEYS: [&str; 8] =
+    ["max_rate", "intercept", "gain", "bias", "trainable_bias", "firing_rate_scale", "learn", "learn_per"];
 
 /// The keys of a neuron layer's table other than its model's parameters.
 #[derive(Default, Serialize, Deserialize)]
@@ -237,4 +294,8 @@ struct OwnKeys {
     trainable_bias: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     firing_rate_scale: Option<f64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    learn: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    learn_per: Option<LearnPer>,
 }

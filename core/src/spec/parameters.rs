@@ -1,6 +1,6 @@
 //! The parameters that a layer declares: the single source for building, loading, matching, export and inspection.
 
-use super::{Initializer, LayerKind, SynapseSpec};
+use super::{Initializer, LayerKind, LearnPer, SynapseSpec};
 
 /// A parameter: a saved tensor of a layer that is trained, or updated during training.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,8 +51,8 @@ impl ParameterSpec {
     }
 }
 
-/// Returns the parameters of a layer of this type, given the (validated) shapes of its inputs and its output.
-pub(super) fn parameters(kind: &LayerKind, inputs: &[&[i64]], output: &[i64]) -> Vec<ParameterSpec> {
+/// Returns the parameters of a layer of this type, given the (validated) shapes of its inputs and its output, and the timestep.
+pub(super) fn parameters(kind: &LayerKind, inputs: &[&[i64]], output: &[i64], dt: f64) -> Vec<ParameterSpec> {
     let channels = inputs.first().and_then(|input| input.first()).copied().unwrap_or(0);
     let with_bias = |weight: ParameterSpec, bias: bool, outputs: i64| {
         let bias = bias.then(|| ParameterSpec::constant("bias", &[outputs], 0.0));
@@ -84,9 +84,15 @@ pub(super) fn parameters(kind: &LayerKind, inputs: &[&[i64]], output: &[i64]) ->
                 start: Start::Tuning,
                 trainable: neurons.trainable_bias,
             };
-            let learned = neurons.model.learned().iter();
-            let learned = learned.map(|learned| ParameterSpec::constant(learned.name, &[1], learned.default));
-            std::iter::once(bias).chain(learned).collect()
+            let shape = match neurons.learn_per {
+                LearnPer::Layer => &[1],
+                LearnPer::Neuron => output,
+            };
+            let values = neurons.model.learned().iter().zip(neurons.model.learned_values(dt));
+            let trained = values.filter(|(learned, _)| neurons.learns(learned));
+            let trained = trained
+                .map(|(learned, value)| ParameterSpec::constant(learned.tensor_name(), shape, learned.stored(value)));
+            std::iter::once(bias).chain(trained).collect()
         }
         LayerKind::Synapse(synapse) if synapse.learn => {
             vec![ParameterSpec::constant(SynapseSpec::LOG_TAU, &[1], synapse.synapse.tau().ln())]

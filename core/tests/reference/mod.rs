@@ -7,8 +7,9 @@ use tch_spiking_core::NetworkSpec;
 use tch_spiking_core::file::{Array, Parameters};
 use tch_spiking_core::kernels::NoiseKey;
 use tch_spiking_core::neuron::{
-    Fire, Heaviside, Initial, Lif, Neuron, NeuronError, NeuronModel, Real, RectifiedLinear, StateVariable, StepInput,
-    WithoutRate,
+    AdaptiveLif, Fire, Heaviside, Initial, Izhikevich, Leaky, LeakyIntegrator, LeakyRectifiedLinear, Lif, Neuron,
+    NeuronError, NeuronModel, PoissonSpiking, Real, RectifiedLinear, RegularSpiking, StateArray, StateVariable,
+    StepInput, StochasticSpiking, Synaptic, WithoutRate,
 };
 use tch_spiking_core::spec::{Conv2d, Graph, LayerKind, NeuronSpec, NeuronValues, Node, Origin, Pool};
 
@@ -119,13 +120,20 @@ impl Reference<'_> {
         step: u64,
     ) -> Vec<f64> {
         let model = &state.values.as_ref().unwrap().model;
-        let learned = model.learned().iter().map(|learned| self.parameter(node, learned.name).values[0]);
-        let learned: Vec<f64> = learned.collect();
+        let learned = |neuron: usize| -> Vec<f64> {
+            let values = model.learned().iter().zip(model.learned_values(self.spec.dt));
+            let values = values.map(|(learned, value)| {
+                let name = format!("{}.{}", node.name, learned.tensor_name());
+                let stored = self.parameters.get(&name).map(|array| &array.values);
+                stored.map_or(value, |stored| learned.value(*stored.get(neuron).unwrap_or(&stored[0])))
+            });
+            values.collect()
+        };
         let noise = NoiseKey::new(self.seed, index).sample(sample);
         let outputs = current.iter().enumerate().map(|(neuron, &current)| {
             let mut now: Vec<f64> = state.variables.iter().map(|variable| variable[neuron]).collect();
             let uniform = noise.uniform(neuron as u32, step);
-            let output = one_step(model, current, &mut now, &learned, uniform, self.spec.dt);
+            let output = one_step(model, current, &mut now, &learned(neuron), uniform, self.spec.dt);
             state.variables.iter_mut().zip(now).for_each(|(variable, now)| variable[neuron] = now);
             output
         });
@@ -236,15 +244,38 @@ fn fold(
 }
 
 fn one_step(model: &Neuron, current: f64, state: &mut [f64], learned: &[f64], uniform: f64, dt: f64) -> f64 {
-    if let Some(lif) = model.downcast_ref::<Lif>() {
-        return lif.step(StepInput::new(current, dt), state.try_into().unwrap(), &Heaviside);
-    }
-    if let Some(relu) = model.downcast_ref::<RectifiedLinear>() {
-        return relu.step(StepInput::new(current, dt), state.try_into().unwrap(), &Heaviside);
-    }
-    let noisy = model.downcast_ref::<Noisy>().unwrap();
-    let input = StepInput { current, learned: learned.try_into().unwrap(), uniform, dt };
-    noisy.step(input, state.try_into().unwrap(), &Heaviside)
+    let known = [
+        step_of::<Lif>,
+        step_of::<RectifiedLinear>,
+        step_of::<LeakyRectifiedLinear>,
+        step_of::<RegularSpiking>,
+        step_of::<StochasticSpiking>,
+        step_of::<PoissonSpiking>,
+        step_of::<Leaky>,
+        step_of::<Synaptic>,
+        step_of::<AdaptiveLif>,
+        step_of::<LeakyIntegrator>,
+        step_of::<Izhikevich>,
+        step_of::<Noisy>,
+    ];
+    known.iter().find_map(|step| step(model, current, state, learned, uniform, dt)).expect("a known model")
+}
+
+/// A step, if the model is an `M`.
+fn step_of<M: NeuronModel>(
+    model: &Neuron,
+    current: f64,
+    state: &mut [f64],
+    learned: &[f64],
+    uniform: f64,
+    dt: f64,
+) -> Option<f64> {
+    let model = model.downcast_ref::<M>()?;
+    let input = StepInput { current, learned: M::Learned::<f64>::from_fn(|index| learned[index]), uniform, dt };
+    let mut now = M::State::<f64>::from_fn(|variable| state[variable]);
+    let output = model.step(input, &mut now, &Heaviside);
+    state.copy_from_slice(now.as_ref());
+    Some(output)
 }
 
 /// A leaky integrator that spikes by chance above half its threshold, its leak learned: a model with everything.
@@ -259,7 +290,7 @@ impl NeuronModel for Noisy {
     const STATE: &'static [StateVariable] =
         &[StateVariable::new("voltage", Initial::Voltage), StateVariable::new("trace", Initial::Value(0.25))];
     const LEARNED: &'static [tch_spiking_core::neuron::Learned] =
-        &[tch_spiking_core::neuron::Learned { name: "decay", default: 0.9, range: (0.0, 1.0) }];
+        &[tch_spiking_core::neuron::Learned::new("decay", 0.9, (0.0, 1.0))];
     const NOISY: bool = true;
     type State<R: Real> = [R; 2];
     type Learned<R: Real> = [R; 1];

@@ -5,10 +5,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch_spiking_core::NetworkSpec;
 use tch_spiking_core::file::{Array, Parameters};
-use tch_spiking_core::neuron::{Lif, RectifiedLinear};
+use tch_spiking_core::neuron::{
+    AdaptiveLif, BaseRate, Leaky, LeakyIntegrator, LeakyRectifiedLinear, Lif, PoissonSpiking, RectifiedLinear,
+    RegularSpiking, Reset, ResetTime, StochasticSpiking, Synaptic,
+};
 use tch_spiking_core::spec::{
-    Conv2d, Distribution, Dropout, EdgeSpec, Graph, InitialVoltage, LayerKind, LayerSpec, Linear, NeuronSpec, Pool,
-    SynapseSpec,
+    Conv2d, Distribution, Dropout, EdgeSpec, Graph, InitialVoltage, LayerKind, LayerSpec, LearnPer, Linear, NeuronSpec,
+    Pool, SynapseSpec,
 };
 use tch_spiking_core::synapse::Synapse;
 
@@ -59,14 +62,19 @@ pub fn fill(spec: &NetworkSpec, rng: &mut ChaCha8Rng) -> Parameters {
     let graph = Graph::new(spec).unwrap_or_else(|error| panic!("{error}\n{spec:#?}"));
     let parameters = graph.parameters().map(|(name, parameter)| {
         let count = parameter.shape.iter().product::<i64>() as usize;
-        let is_decay = parameter.name == "decay";
+        let learned = match parameter.name.as_str() {
+            "decay" => Some((0.8, 0.95)),
+            "decay_logit" | "current_decay_logit" => Some((-1.0, 3.0)),
+            "threshold" => Some((0.5, 1.0)),
+            _ => None,
+        };
         let (low, high) = match parameter.shape.len() {
-            _ if is_decay => (0.8, 0.95),
+            _ if learned.is_some() => learned.unwrap(),
             2 | 4 => (-0.5, 0.9),
             _ => (-0.2, 1.3),
         };
         let fan_in = parameter.shape[1..].iter().product::<i64>() as f64;
-        let scale = if matches!(parameter.shape.len(), 2 | 4) && !is_decay { 2.0 / fan_in.sqrt() } else { 1.0 };
+        let scale = if matches!(parameter.shape.len(), 2 | 4) && learned.is_none() { 2.0 / fan_in.sqrt() } else { 1.0 };
         let values = (0..count).map(|_| scale * rng.random_range(low..high)).collect();
         (name, Array { shape: parameter.shape.clone(), values })
     });
@@ -229,7 +237,11 @@ fn neurons(number: u8, rng: &mut ChaCha8Rng) -> NeuronSpec {
     let scale = [1.0, 1.0, 2.5][usize::from(number / 16) % 3];
     match number % 8 {
         0 => NeuronSpec::new(RectifiedLinear { amplitude: 0.02 }).with_gain_bias(uniform(20.0, 200.0), 0.0),
-        1 => NeuronSpec::new(Noisy { amplitude: 0.01 }).with_gain_bias(uniform(0.5, 2.0), 0.0),
+        1 => NeuronSpec::new(Noisy { amplitude: 0.01 })
+            .with_gain_bias(uniform(0.5, 2.0), 0.0)
+            .learning(["decay"], LearnPer::Layer),
+        2 | 3 => in_discrete_time(rng).with_gain_bias(uniform(0.2, 1.0), 0.0),
+        4 => over_rates(rng),
         _ => {
             let lif = Lif {
                 tau_rc: rng.random_range(0.002..0.05),
@@ -242,4 +254,37 @@ fn neurons(number: u8, rng: &mut ChaCha8Rng) -> NeuronSpec {
             NeuronSpec::new(lif).with_gain_bias(uniform(0.5, 2.0), 0.0).with_firing_rate_scale(scale)
         }
     }
+}
+
+fn in_discrete_time(rng: &mut ChaCha8Rng) -> NeuronSpec {
+    let learn_per = [LearnPer::Layer, LearnPer::Neuron][rng.random_range(0..2)];
+    let reset = [Reset::Subtract, Reset::Zero, Reset::None][rng.random_range(0..3)];
+    let reset_time = [ResetTime::SameStep, ResetTime::NextStep, ResetTime::SameStepCorrected][rng.random_range(0..3)];
+    let fire_at_threshold = rng.random_bool(0.5);
+    match rng.random_range(0..5) {
+        0 => NeuronSpec::new(AdaptiveLif { tau_n: 0.02, inc_n: 0.1, amplitude: 0.01, ..AdaptiveLif::default() }),
+        1 => NeuronSpec::new(LeakyIntegrator { tau: Some(0.005), scale_input: true, ..LeakyIntegrator::default() })
+            .learning(["decay"], learn_per),
+        2 => {
+            let synaptic = Synaptic { reset, reset_time, scale_input: true, threshold: 0.5, ..Synaptic::default() };
+            NeuronSpec::new(synaptic).learning(["current_decay", "decay"], learn_per)
+        }
+        _ => {
+            let leaky = Leaky { decay: Some(0.8), reset, reset_time, fire_at_threshold, ..Leaky::default() };
+            let learn: &[&str] = [&["decay", "threshold"][..], &["threshold"], &[]][rng.random_range(0..3)];
+            NeuronSpec::new(leaky).learning(learn.iter().copied(), learn_per)
+        }
+    }
+}
+
+fn over_rates(rng: &mut ChaCha8Rng) -> NeuronSpec {
+    let rate = [BaseRate::Relu, BaseRate::LeakyRelu, BaseRate::Sigmoid, BaseRate::Tanh][rng.random_range(0..4)];
+    let neurons = match rng.random_range(0..4) {
+        0 => NeuronSpec::new(RegularSpiking { rate, amplitude: 0.02, ..RegularSpiking::default() }),
+        1 => NeuronSpec::new(StochasticSpiking { rate, amplitude: 0.02, ..StochasticSpiking::default() }),
+        2 => NeuronSpec::new(PoissonSpiking { rate, amplitude: 0.02, ..PoissonSpiking::default() }),
+        _ => NeuronSpec::new(LeakyRectifiedLinear { amplitude: 0.02, ..LeakyRectifiedLinear::default() }),
+    };
+    let gain = if matches!(rate, BaseRate::Sigmoid | BaseRate::Tanh) { 2.0 } else { 300.0 };
+    neurons.with_gain_bias(gain, 0.0)
 }

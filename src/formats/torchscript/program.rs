@@ -1,7 +1,7 @@
 //! Prints the code of a module: rates and spikes of a network, layer by layer.
 
-use crate::network::{Layer, LayerKind, NeuronSpec, Origin, Parameters, SpikingSequential, SynapseSpec};
-use crate::neuron::{Formula, Initial, Neuron};
+use crate::network::{Layer, LayerKind, NeuronSpec, Neurons, Origin, Parameters, SpikingSequential, SynapseSpec};
+use crate::neuron::{Formula, Initial, Trained};
 use tch_spiking_core::synapse::{Coefficients, Synapse};
 
 use super::expression::{number, stateless};
@@ -71,7 +71,7 @@ impl Program {
         let dt = network.spec().dt;
         Self::print(network, names, |program, named| match (named.layer.kind(), &named.layer.parameters) {
             (LayerKind::Neuron(spec), Parameters::Neurons(neurons)) => {
-                (program.neurons(named, spec, &neurons.model, dt), true)
+                (program.neurons(named, spec, neurons, dt), true)
             }
             (LayerKind::Synapse(synapse), _) => (program.filter(named, synapse, dt), true),
             _ => (named.stateless(), named.varying()),
@@ -137,24 +137,36 @@ impl Program {
         varying: bool,
     ) -> Vec<String> {
         let constants = &mut self.constants;
-        let constant = |value: f64| {
-            let known = constants.iter().position(|constant| constant.to_bits() == value.to_bits());
-            let index = known.unwrap_or_else(|| {
-                constants.push(value);
-                constants.len() - 1
-            });
-            format!("constant{index}")
-        };
+        let constant = |value: f64| constant(constants, value);
         let (lines, outputs) = statements(formula, inputs, outputs, &format!("v_{}_", named.name), constant);
         lines.into_iter().for_each(|line| self.push(varying, line));
         outputs
     }
 
+    /// Prints the values of the parameters that training can change, and returns their names.
+    fn learned(&mut self, named: &Named, neurons: &Neurons) -> Vec<String> {
+        let mut names = Vec::new();
+        for (learned, fixed) in neurons.model.learned().iter().zip(neurons.fixed_values()) {
+            let stored = format!("self.{}.{}", named.name, learned.tensor_name());
+            names.push(match (fixed, learned.trained) {
+                (Some(value), _) => constant(&mut self.constants, value),
+                (None, Trained::Value) => stored,
+                (None, Trained::Logit) => {
+                    let name = format!("{}_{}", learned.name, named.name);
+                    self.push(false, format!("{name} = torch.sigmoid({stored})"));
+                    name
+                }
+            });
+        }
+        names
+    }
+
     /// Prints a layer of spiking neurons and returns its output.
-    fn neurons(&mut self, named: &Named, spec: &NeuronSpec, model: &Neuron, dt: f64) -> String {
+    fn neurons(&mut self, named: &Named, spec: &NeuronSpec, neurons: &Neurons, dt: f64) -> String {
+        let model = &neurons.model;
         let shape = batch_of(named.layer);
         let mut inputs = vec![self.current(named, spec)];
-        inputs.extend(model.learned().iter().map(|learned| format!("self.{}.{}", named.name, learned.name)));
+        inputs.extend(self.learned(named, neurons));
         let states = states(named, model.state().len());
         for (variable, state) in model.state().iter().zip(&states) {
             self.once.push(match variable.initial {
@@ -303,6 +315,16 @@ pub(super) fn checked(input: &[i64]) -> String {
     return x
 "
     )
+}
+
+/// Returns the name of the one-element tensor that holds `value`.
+fn constant(constants: &mut Vec<f64>, value: f64) -> String {
+    let known = constants.iter().position(|constant| constant.to_bits() == value.to_bits());
+    let index = known.unwrap_or_else(|| {
+        constants.push(value);
+        constants.len() - 1
+    });
+    format!("constant{index}")
 }
 
 fn lines(indentation: &str, statements: &[String]) -> String {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::neuron::{
-    Fire, Initial, NeuronError, NeuronModel, Rate, RateModel, Real, StateVariable, StepInput, WithRate,
+    Fire, Initial, NeuronError, NeuronModel, Output, Rate, RateModel, Real, StateVariable, StepInput, WithRate,
 };
 
 /// Below this, `softplus(y)` is `e^y` to the last digit of `f32` (and its logarithm is `y`).
@@ -55,6 +55,19 @@ impl Default for Lif {
 }
 
 impl Lif {
+    /// Validates the parameters, as those of the model named `neuron`.
+    pub(super) fn check(&self, neuron: &'static str) -> Result<(), NeuronError> {
+        let require = |name, value: f64, valid, expected| NeuronError::require(neuron, name, value, valid, expected);
+        require("tau_rc", self.tau_rc, self.tau_rc > 0.0 && self.tau_rc.is_finite(), "a time above 0 s")?;
+        require("tau_ref", self.tau_ref, self.tau_ref >= 0.0 && self.tau_ref.is_finite(), "a time of 0 s or more")?;
+        require("amplitude", self.amplitude, self.amplitude > 0.0 && self.amplitude.is_finite(), "a number above 0")?;
+        require("min_voltage", self.min_voltage, self.min_voltage <= 0.0, "0, a negative number or -inf")?;
+        // Above 1e4 the "threshold" would be wider than any current, and the tail's logarithm could change sign; far
+        // below 1e-20 its reciprocal overflows in `f32`.
+        let smooth = self.smoothing == 0.0 || (1e-20..=1e4).contains(&self.smoothing);
+        require("smoothing", self.smoothing, smooth, "0 (hard rate), or 1e-20 to 1e4")
+    }
+
     #[inline(always)]
     fn hard_rate<R: Real>(&self, current: R) -> Rate<R> {
         let (zero, one) = (R::constant(0.0), R::constant(1.0));
@@ -97,21 +110,13 @@ impl NeuronModel for Lif {
     const NAME: &'static str = "lif";
     const STATE: &'static [StateVariable] =
         &[StateVariable::new("voltage", Initial::Voltage), StateVariable::new("refractory_time", Initial::Value(0.0))];
+    const OUTPUT: Output = Output::Spike;
     type State<R: Real> = [R; 2];
     type Learned<R: Real> = [R; 0];
     type Rates = WithRate;
 
     fn validate(&self) -> Result<(), NeuronError> {
-        let require =
-            |name, value: f64, valid, expected| NeuronError::require(Self::NAME, name, value, valid, expected);
-        require("tau_rc", self.tau_rc, self.tau_rc > 0.0 && self.tau_rc.is_finite(), "a time above 0 s")?;
-        require("tau_ref", self.tau_ref, self.tau_ref >= 0.0 && self.tau_ref.is_finite(), "a time of 0 s or more")?;
-        require("amplitude", self.amplitude, self.amplitude > 0.0 && self.amplitude.is_finite(), "a number above 0")?;
-        require("min_voltage", self.min_voltage, self.min_voltage <= 0.0, "0, a negative number or -inf")?;
-        // Above 1e4 the "threshold" would be wider than any current, and the tail's logarithm could change sign; far
-        // below 1e-20 its reciprocal overflows in `f32`.
-        let smooth = self.smoothing == 0.0 || (1e-20..=1e4).contains(&self.smoothing);
-        require("smoothing", self.smoothing, smooth, "0 (hard rate), or 1e-20 to 1e4")
+        self.check(Self::NAME)
     }
 
     fn amplitude(&self) -> f64 {

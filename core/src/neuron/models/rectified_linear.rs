@@ -11,8 +11,8 @@ use crate::neuron::{
 /// **Step**: `v += max(J, 0) dt`, `n = floor(v)` spikes, `v -= n`, output `A n / dt`. Several spikes per timestep are
 /// possible, so the mean over time equals the rate for every `J` and `dt` (Nengo's `SpikingRectifiedLinear`).
 ///
-/// **Gradients through time**: the derivative of `floor` is taken to be 1, also in `v -= n`. So the output's derivative is that
-/// of the rate, and nothing flows to later steps: charge counts once, as it does in the sum of the spikes.
+/// **Gradients through time**: the derivative of `floor` is taken to be 1; the reset `v -= n` is a constant. So charge counts in
+/// the step in which it comes and in every later one.
 ///
 /// ```
 /// use tch_spiking_core::neuron::{Heaviside, NeuronModel, RectifiedLinear, StepInput};
@@ -56,7 +56,7 @@ impl NeuronModel for RectifiedLinear {
         let StepInput { current, dt, .. } = input;
         let voltage = state[0] + (current.max(R::constant(0.0)) * R::constant(dt)).finite();
         let spikes = fire.count(voltage);
-        state[0] = voltage - spikes;
+        state[0] = voltage - spikes.detach();
         (spikes * R::constant(self.amplitude / dt)).finite()
     }
 }
