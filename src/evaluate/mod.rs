@@ -154,7 +154,8 @@ fn evaluate<R: Number + TensorNumber + tch::kind::Element>(
 ) -> Result<SpikingEvaluation> {
     let _without_gradient = tch::no_grad_guard();
     let start = Instant::now();
-    let neurons: Vec<_> = network.layers().iter().enumerate().filter(|(_, layer)| layer.spiking_neurons() > 0).collect();
+    let neurons: Vec<_> =
+        network.layers().iter().enumerate().filter(|(_, layer)| layer.spiking_neurons() > 0).collect();
     let probes: Vec<Probe> = neurons.iter().map(|(_, layer)| Probe::spike_count(layer.name())).collect();
     let simulation = Simulation::new(options.steps).probes(&probes).memory(options.memory).engine(options.engine);
     let dt = network.spec().dt;

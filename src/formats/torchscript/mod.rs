@@ -36,7 +36,8 @@ use crate::network::SpikingSequential;
 ///
 /// The file is a module with two methods, which runs on any device that it is moved to:
 ///
-/// - `forward(x)`: the firing rates, like [`forward_rates`](SpikingSequential::forward_rates), `[B, input]` to `[B, output]`.
+/// - `forward(x)`: the firing rates, like [`forward_rates`](SpikingSequential::forward_rates), `[B, input]` to `[B, output]`;
+///   an exception if a layer's neurons have no rate.
 /// - `simulate(x, steps)`: the spikes, like [`simulate`](SpikingSequential::simulate), from the network's initial voltages:
 ///   `[B, input]`, constant over time, to `[steps, B, output]`. Only one timestep's activity is in memory at a time.
 ///

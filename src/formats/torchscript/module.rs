@@ -59,7 +59,10 @@ impl Module {
   steps : int
 {layers}{}{}{}",
             program::checked(&network.spec().input),
-            Program::rates(network, &names).forward(),
+            match network.layers().iter().find(|layer| has_no_rate(layer)) {
+                Some(layer) => program::no_rates(layer.name()),
+                None => Program::rates(network, &names).forward(),
+            },
             Program::spikes(network, &names).simulate(),
         ));
         Ok(Self { code, parts, dt: network.spec().dt, steps: network.spec().steps })
@@ -86,11 +89,14 @@ impl Part {
 fn check(layer: &Layer) -> Result<(), TorchScriptError> {
     let cause = match &layer.parameters {
         Parameters::Neurons(neurons) if neurons.model.is_noisy() => "its neurons are noisy, and the noise is keyed",
-        Parameters::Neurons(neurons) if neurons.model.rate().is_none() => "its neurons have no rate",
         _ if layer.inputs().iter().any(|edge| edge.delayed) => "it has a delayed input",
         _ => return Ok(()),
     };
     Err(TorchScriptError::Layer { layer: layer.name().to_string(), cause: cause.to_string() })
+}
+
+fn has_no_rate(layer: &Layer) -> bool {
+    matches!(&layer.parameters, Parameters::Neurons(neurons) if neurons.model.rate().is_none())
 }
 
 /// Returns the tensors of a layer, in the dtype of its parameters.

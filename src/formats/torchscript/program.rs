@@ -55,7 +55,7 @@ impl Program {
         Self::print(network, names, |program, named| match (named.layer.kind(), &named.layer.parameters) {
             (LayerKind::Neuron(spec), Parameters::Neurons(neurons)) => {
                 let current = program.current(named, spec);
-                // `Module::new` has rejected models without a rate.
+                // `Module::new` prints another method for networks with a model without a rate.
                 let formula = neurons.model.rate().map(|rate| rate.formula());
                 let output = formula.map_or(current.clone(), |formula| {
                     program.formula(named, &formula, &[current], 1, named.varying()).remove(0)
@@ -299,6 +299,18 @@ impl Program {
             self.output()
         )
     }
+}
+
+/// Prints a method `forward` that says that the neurons of a layer have no rate.
+pub(super) fn no_rates(layer: &str) -> String {
+    let cause = format!("the neurons of layer {layer} have no rate: call simulate");
+    format!(
+        "  def forward(self: __torch__.{CLASS},
+    x: Tensor) -> Tensor:
+    ops.prim.RaiseException({cause:?}, \"builtins.ValueError\")
+    return x
+"
+    )
 }
 
 /// Prints the method that returns its input if that is a batch of samples of the network's shape.
