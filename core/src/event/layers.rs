@@ -69,7 +69,9 @@ pub(super) fn layers<R: Number>(source: &Source) -> Result<Vec<Laid<R>>, EventEr
             Origin::Input => &input,
             Origin::Node(from) => &layers[from],
         };
-        let inputs: Vec<&Laid<R>> = node.inputs.iter().map(|edge| read(edge.from)).collect();
+        // Those of the timestep before may not be laid out yet; a sum has the shape of the others.
+        let inputs = node.inputs.iter().filter(|edge| !edge.delayed).map(|edge| read(edge.from));
+        let inputs: Vec<&Laid<R>> = inputs.collect();
         let laid = layer(source, index, node, &inputs)?;
         layers.push(laid);
     }

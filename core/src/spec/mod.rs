@@ -7,6 +7,7 @@
 //! | `table.rs` | layers as TOML tables |
 //! | `graph.rs` | the connections, with all shapes and parameters ([`Graph`]) |
 //! | `order.rs` | the order of computation, cycles as a whole ([`Section`]) |
+//! | `recurrent.rs` | recurrent neurons as layers with a delayed edge ([`Layers`]) |
 //! | `shape.rs`, `parameters.rs` | output shapes and parameters of the layers |
 //! | `values.rs`, `initializer.rs`, `streams.rs` | setting types, weight initialisers, random streams |
 
@@ -20,6 +21,7 @@ mod network;
 mod neurons;
 mod order;
 mod parameters;
+mod recurrent;
 pub mod shape;
 pub mod streams;
 mod synapses;
@@ -36,5 +38,6 @@ pub use network::NetworkSpec;
 pub use neurons::{NeuronSpec, NeuronValues, Tuning};
 pub use order::Section;
 pub use parameters::{ParameterSpec, Start};
+pub use recurrent::Layers;
 pub use synapses::SynapseSpec;
 pub use values::{Distribution, InitialVoltage, Pair};

@@ -97,18 +97,22 @@ impl Serialize for LayerSpec {
 
 impl<'de> Deserialize<'de> for LayerSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut table = toml::Table::deserialize(deserializer)?;
+        Self::from_table(toml::Table::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl LayerSpec {
+    pub(super) fn from_table(mut table: toml::Table) -> Result<Self, String> {
         let name = match table.remove("name") {
             Some(toml::Value::String(name)) => Some(name),
-            Some(other) => return Err(D::Error::custom(format!("name = {other}: expected a string"))),
+            Some(other) => return Err(format!("name = {other}: expected a string")),
             None => None,
         };
         let from = match table.remove("from") {
-            Some(from) => edges(from).map_err(D::Error::custom)?,
+            Some(from) => edges(from)?,
             None => Vec::new(),
         };
-        let kind = LayerKind::from_table(table).map_err(D::Error::custom)?;
-        Ok(Self { name, from, kind })
+        Ok(Self { name, from, kind: LayerKind::from_table(table)? })
     }
 }
 

@@ -45,13 +45,35 @@ fn case(input: Vec<i64>, choices: &[Choice], seed: u64, steps: usize) -> Case {
     for choice in choices {
         growing.layer(*choice, &mut rng);
     }
-    let spec = growing.close(&mut rng);
+    let mut spec = growing.close(&mut rng);
+    if rng.random_bool(0.6) {
+        delay(&mut spec, &mut rng);
+    }
     let parameters = fill(&spec, &mut rng);
     let size = sizes(&spec.input).iter().product::<usize>() * steps;
     let sparse = rng.random_bool(0.3);
     let value = |_| if sparse && rng.random_bool(0.8) { 0.0 } else { rng.random_range(-1.0..3.0) };
     let sequence = (0..size).map(value).collect();
     Case { spec, parameters, seed, steps, sequence }
+}
+
+/// Adds delayed inputs to sums, from anywhere: they close cycles, through one another too, or do not.
+fn delay(spec: &mut NetworkSpec, rng: &mut ChaCha8Rng) {
+    let graph = Graph::new(spec).unwrap();
+    let mut sources: Vec<(String, Vec<i64>)> = vec![(EdgeSpec::INPUT.to_string(), spec.input.clone())];
+    sources.extend(graph.nodes.iter().map(|node| (node.name.clone(), node.shape.clone())));
+    for (index, layer) in spec.layers.iter_mut().enumerate() {
+        if !matches!(layer.kind, LayerKind::Add) {
+            continue;
+        }
+        let alike: Vec<_> = sources.iter().filter(|(_, shape)| *shape == graph.nodes[index].shape).collect();
+        for _ in 0..rng.random_range(0..3) {
+            // Itself included.
+            let (name, _) = alike[rng.random_range(0..alike.len())];
+            let at = rng.random_range(0..=layer.from.len());
+            layer.from.insert(at, EdgeSpec::delayed(name));
+        }
+    }
 }
 
 /// Parameters with which many neurons spike.
