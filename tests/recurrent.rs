@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use common::{bits, distance, mixed, numbers};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor, no_grad};
+use tch_spiking::data::{self, Samples as _, digits};
 use tch_spiking::engine::{Activity, Engine, Mode, Pass, Probe, Quantity, Simulation, TrainingStep, forward};
 use tch_spiking::network::{Builder, EdgeSpec, LayerSpec, Linear, NetworkSpec, NeuronSpec, State};
 use tch_spiking::neuron::Lif;
@@ -411,4 +412,28 @@ fn files_hold_recurrent_networks() {
     let expected = ours.output.select(1, 0);
     let found: Vec<f64> = response.over_time().flatten().copied().collect();
     assert!(distance(&Tensor::from_slice(&found).reshape(expected.size()).to_kind(Kind::Float), &expected) < 1e-3);
+}
+
+/// A network whose input is one row reads images row by row, and the samples are the rows of the image.
+#[test]
+fn images_are_read_row_by_row_by_a_network_of_one_row() {
+    let images = digits::generate(3, digits::Split::Test, 5);
+    let network = Builder::new([28]).linear(12).recurrent(NeuronSpec::new(Lif::default()), Linear::new(12)).linear(10);
+    let network = network.build(&VarStore::new(Device::Cpu).root(), 0).unwrap();
+    let rows = data::samples(&images, &network).unwrap();
+    rows.check(&network).unwrap();
+    let batch = rows.batch(&[4, 1], Device::Cpu, Kind::Float).unwrap();
+    let expected =
+        |image: usize, row: usize| images.image(image).unwrap()[row * 28..][..28].iter().map(|&pixel| f64::from(pixel));
+    for row in 0..28 {
+        for (sample, image) in [4, 1].into_iter().enumerate() {
+            let found = numbers(&batch.input.tensor().get(row as i64).get(sample as i64));
+            assert!(found.into_iter().eq(expected(image, row)), "row {row} of image {image}");
+        }
+    }
+    assert_eq!(batch.target.tensor().size(), [2]);
+    let other = Builder::new([27]).linear(10).build(&VarStore::new(Device::Cpu).root(), 0).unwrap();
+    assert!(
+        data::samples(&images, &other).unwrap_err().to_string().contains("images are 1x28x28, network.input is 27")
+    );
 }
