@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use common::{bits, distance, mixed, numbers};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor, no_grad};
+use tch_spiking::convert::Converter;
 use tch_spiking::data::{self, Samples as _, digits};
 use tch_spiking::engine::{Activity, Engine, Mode, Pass, Probe, Quantity, Simulation, TrainingStep, forward};
-use tch_spiking::network::{Builder, EdgeSpec, LayerSpec, Linear, NetworkSpec, NeuronSpec, State};
+use tch_spiking::network::{Builder, EdgeSpec, LayerSpec, Linear, NetworkSpec, NeuronSpec, Scale, State};
 use tch_spiking::neuron::Lif;
 use tch_spiking::operation::{self, SpikingDrive};
 use tch_spiking::surrogate::Surrogate;
@@ -321,6 +322,8 @@ fn what_a_cycle_cannot_do_is_said() {
     let image = sequence(Kind::Float).get(0);
     let error = network.forward_rates(&image).unwrap_err().to_string();
     assert!(error.contains("delayed connections") && error.contains("[T, B, ..]"), "{error}");
+    let error = Converter::new().convert(&network).unwrap_err().to_string();
+    assert!(error.contains("cannot convert layer sum (add): it has a delayed input"), "{error}");
     let mut short = network.zero_state(2).unwrap();
     assert!(network.step(&image, &mut short).unwrap_err().to_string().contains("of 2 samples"));
 
@@ -349,6 +352,7 @@ fn recurrent_neurons_are_written_as_one_layer() {
         .linear(5)
         .recurrent(LayerSpec::from(lif()).named("hidden"), Linear::new(5).without_bias())
         .recurrent_one_to_one(lif())
+        .recurrent(lif(), Scale::new(-0.5))
         .linear(4)
         .recurrent(lif(), Linear::new(4))
         .into_spec();
@@ -358,6 +362,7 @@ fn recurrent_neurons_are_written_as_one_layer() {
             { type = "linear", out_features = 5 },
             { type = "lif", amplitude = 0.01, name = "hidden", recurrent = { type = "linear", out_features = 5, bias = false } },
             { type = "lif", amplitude = 0.01, recurrent = true },
+            { type = "lif", amplitude = 0.01, recurrent = { type = "scale", weight = -0.5 } },
             { type = "linear", out_features = 4 },
             { type = "lif", amplitude = 0.01, recurrent = { type = "linear", out_features = 4 } },
         ]"#,
@@ -368,14 +373,14 @@ fn recurrent_neurons_are_written_as_one_layer() {
     let read: NetworkSpec = toml::from_str(&text).unwrap();
     assert_eq!(toml::to_string(&read).unwrap(), text);
     let names = in_code.layer_names();
-    let of_hidden = ["linear1", "hidden_sum", "hidden", "hidden_back", "lif2_sum", "lif2", "linear3"];
+    let of_hidden = ["linear1", "hidden_sum", "hidden", "hidden_back", "lif2_sum", "lif2", "lif3_sum"];
     assert_eq!(names[..7], of_hidden, "{names:?}");
-    assert_eq!(names[7..], ["lif3_sum", "lif3", "lif3_back", "lif3_output"]);
+    assert_eq!(names[7..], ["lif3", "lif3_back", "linear3", "lif4_sum", "lif4", "lif4_back", "lif4_output"]);
     assert_eq!(in_code.layers[4].from, [EdgeSpec::from("hidden"), EdgeSpec::delayed("lif2")]);
 
     let network = Network::new(&VarStore::new(Device::Cpu).root(), &in_code, 0).unwrap();
-    let output = network.simulate_sequence(&sequence(Kind::Float), &[Probe::output("lif3")]).unwrap();
-    assert_eq!(bits(&output.output), bits(&output.probed[&Probe::output("lif3")]));
+    let output = network.simulate_sequence(&sequence(Kind::Float), &[Probe::output("lif4")]).unwrap();
+    assert_eq!(bits(&output.output), bits(&output.probed[&Probe::output("lif4")]));
     for (layer, cause) in [
         (r#"{ type = "relu", recurrent = true }"#, "recurrent is for layers of neurons"),
         (r#"{ type = "lif", recurrent = 3 }"#, "expected true (one to one), or a layer that keeps the shape"),

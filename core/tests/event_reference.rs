@@ -175,6 +175,6 @@ fn the_random_networks_have_every_kind_of_layer_and_spike() {
         let delayed = reference.graph.nodes.iter().flat_map(|node| &node.inputs).filter(|edge| edge.delayed);
         *kinds.entry("delayed".to_string()).or_default() += delayed.count();
     }
-    assert!(kinds.len() == 17 && kinds.values().all(|&count| count >= 20), "{kinds:?}");
+    assert!(kinds.len() == 18 && kinds.values().all(|&count| count >= 20), "{kinds:?}");
     assert!(spikes > 50_000, "{spikes} spikes, {kinds:?}");
 }

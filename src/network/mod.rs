@@ -38,5 +38,5 @@ pub type SpikingSequential = Network;
 pub use tch_spiking_core::spec::{
     BatchNorm, Conv2d, Custom, CustomLayer, Distribution, Dropout, Edge, EdgeSpec, Graph, InitialVoltage, Initializer,
     LayerKind, LayerSpec, Layers, LeakyRelu, Linear, NetworkError, NetworkSpec, NeuronSpec, Node, Origin, Pair,
-    ParameterSpec, Pool, Start, SynapseSpec, Tuning, shape, streams,
+    ParameterSpec, Pool, Scale, Start, SynapseSpec, Tuning, shape, streams,
 };

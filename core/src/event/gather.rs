@@ -68,6 +68,15 @@ pub(super) fn gather<'b, R: Number, const W: usize>(
             _ => add_values(&weights[block], windows.at(position), source, rows),
         },
         Operation::Identity => copy(source, position, block, rows),
+        Operation::Scale { weights } => {
+            copy(source, position, block, rows);
+            let weights = &weights[position * source.shape.padded() + block * W..][..W];
+            for row in rows.iter_mut() {
+                for (value, &weight) in row.iter_mut().zip(weights) {
+                    *value = *value * weight;
+                }
+            }
+        }
         Operation::AveragePool { windows, area } => {
             each_value(windows.at(position), source, block, rows, R::default(), |sum, value| sum + value);
             for row in rows.iter_mut() {

@@ -106,11 +106,13 @@ fn layer<R: Number>(source: &Source, index: usize, node: &Node, inputs: &[&Laid<
         | LayerKind::Linear(_)
         | LayerKind::AvgPool(_)
         | LayerKind::MaxPool(_)
+        | LayerKind::Scale(_)
         | LayerKind::Relu
         | LayerKind::LeakyRelu(_)
         | LayerKind::BatchNorm(_)
         | LayerKind::Custom(_) => {
-            let shape = Shape::of(&node.shape);
+            // A weight for each element changes nothing about how the elements are stored.
+            let shape = if let LayerKind::Scale(_) = node.kind { before } else { Shape::of(&node.shape) };
             let operation = operation(source, node, before, shape, height.unwrap_or(R::constant(1.0)))?;
             Laid { shape, height: None, does: Does::Operation(Arc::new(operation)) }
         }
@@ -153,7 +155,7 @@ fn neuron_sink<R: Number>(neuron: Neuron, dt: f64, noise: Option<NoiseKey>) -> S
 }
 
 /// A layer's constants in the order in which its neurons are stored.
-fn stored<R: Number>(values: impl IntoIterator<Item = R>, shape: Shape) -> Aligned<R> {
+pub(super) fn stored<R: Number>(values: impl IntoIterator<Item = R>, shape: Shape) -> Aligned<R> {
     let mut stored = Aligned::new(shape.storage());
     for (index, value) in values.into_iter().enumerate() {
         stored[shape.stored_at(index)] = value;

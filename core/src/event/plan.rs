@@ -153,6 +153,10 @@ pub(super) enum Operation<R> {
         windows: Windows,
         weights: Vec<Weights<R>>,
     },
+    /// A weight for each element, stored as they are.
+    Scale {
+        weights: Aligned<R>,
+    },
     AveragePool {
         windows: Windows,
         area: R,

@@ -33,7 +33,7 @@ pub use error::NetworkError;
 pub use graph::{Edge, Graph, Node, Origin};
 pub use initializer::Initializer;
 pub use layer::{EdgeSpec, LayerKind, LayerSpec};
-pub use layers::{BatchNorm, Conv2d, Dropout, LeakyRelu, Linear, Pool};
+pub use layers::{BatchNorm, Conv2d, Dropout, LeakyRelu, Linear, Pool, Scale};
 pub use network::NetworkSpec;
 pub use neurons::{NeuronSpec, NeuronValues, Tuning};
 pub use order::Section;

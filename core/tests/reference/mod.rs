@@ -168,6 +168,10 @@ impl Reference<'_> {
                 inputs[1..].iter().fold(input.clone(), add)
             }
             LayerKind::Concat => inputs.concat(),
+            LayerKind::Scale(_) => {
+                let weights = self.parameter(node, "weight").values.iter().cycle();
+                input.iter().zip(weights).map(|(x, w)| x * w).collect()
+            }
             other => panic!("{}", other.type_name()),
         }
     }

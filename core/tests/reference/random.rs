@@ -8,7 +8,7 @@ use tch_spiking_core::file::{Array, Parameters};
 use tch_spiking_core::neuron::{Lif, RectifiedLinear};
 use tch_spiking_core::spec::{
     Conv2d, Distribution, Dropout, EdgeSpec, Graph, InitialVoltage, LayerKind, LayerSpec, Linear, NeuronSpec, Pool,
-    SynapseSpec,
+    Scale, SynapseSpec,
 };
 use tch_spiking_core::synapse::Synapse;
 
@@ -154,7 +154,7 @@ impl Growing {
             let fitting: Vec<usize> = (0..self.nodes.len()).filter(|&index| test(&self.nodes[index].1)).collect();
             vec![from, fitting[usize::from(b) % fitting.len()], fitting[usize::from(c) % fitting.len()]]
         };
-        match kind % 15 {
+        match kind % 16 {
             0 | 1 => {
                 let groups = if shape[0] % 2 == 0 && b % 3 == 0 { 2 } else { 1 };
                 let channels = [2, 4, 6, 18, 40, 68][usize::from(c) % 6];
@@ -197,6 +197,10 @@ impl Growing {
                 let synapse = if b % 2 == 0 { Synapse::Lowpass { tau } } else { Synapse::Alpha { tau } };
                 let learn = b % 4 < 2 && tau > 0.0;
                 self.add(LayerKind::Synapse(SynapseSpec { synapse, learn }), &[from]);
+            }
+            15 => {
+                let scale = if b % 2 == 0 { Scale::new(1.0) } else { Scale::new(1.0).shared() };
+                self.add(LayerKind::Scale(scale), &[from]);
             }
             9 => {
                 self.add(LayerKind::Flatten, &[from]);
