@@ -3,17 +3,19 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 
 use common::{bits, distance, mixed, numbers};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor, no_grad};
 use tch_spiking::convert::Converter;
-use tch_spiking::data::{self, Samples as _, digits};
+use tch_spiking::data::{self, Rows, Samples as _, digits};
 use tch_spiking::engine::{Activity, Engine, Mode, Pass, Probe, Quantity, Simulation, TrainingStep, forward};
 use tch_spiking::network::{Builder, EdgeSpec, LayerSpec, Linear, NetworkSpec, NeuronSpec, Scale, State};
 use tch_spiking::neuron::Lif;
 use tch_spiking::operation::{self, SpikingDrive};
 use tch_spiking::surrogate::Surrogate;
+use tch_spiking::train::{OptimizerConfig, Outcome, Trainer, TrainingConfig};
 use tch_spiking::weights::{self, Provenance};
 use tch_spiking::{Network, Synapse};
 
@@ -441,4 +443,40 @@ fn images_are_read_row_by_row_by_a_network_of_one_row() {
     assert!(
         data::samples(&images, &other).unwrap_err().to_string().contains("images are 1x28x28, network.input is 27")
     );
+}
+
+/// A trainer on digits read row by row.
+fn trainer(epochs: u64) -> Trainer {
+    let lif = NeuronSpec::new(Lif { amplitude: 0.01, smoothing: 0.05, ..Lif::default() }).tuned(200.0, -0.5);
+    let start = Builder::new([28]).layer(Scale::new(1.0 / 255.0).shared().fixed()).linear(12);
+    let network = start.recurrent(lif, Linear::new(12)).linear(10).lowpass(0.01);
+    let network = network.build(&VarStore::new(Device::Cpu).root(), 0).unwrap();
+    let optimizer = OptimizerConfig::adam();
+    let config = TrainingConfig { epochs, batch_size: 20, learning_rate: 0.01, optimizer, ..TrainingConfig::default() };
+    let rows = Rows::new(&digits::generate(0, digits::Split::Train, 60)).unwrap();
+    Trainer::new(network, config, 5, rows).unwrap()
+}
+
+#[test]
+fn training_a_recurrent_network_goes_on_where_it_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let run = |mut trainer: Trainer| {
+        assert_eq!(trainer.run(&mut (), &AtomicBool::new(false)).unwrap(), Outcome::Finished);
+        trainer
+    };
+    let weights = |trainer: &Trainer| {
+        let parameters = trainer.network().named_parameters().into_iter();
+        parameters.map(|(name, tensor)| (name, bits(&tensor))).collect::<Vec<_>>()
+    };
+    let straight = run(trainer(4));
+    assert_eq!(weights(&run(trainer(4))), weights(&straight));
+    run(trainer(2)).save_checkpoint(&path).unwrap();
+    let mut resumed = trainer(4);
+    resumed.load_checkpoint(&path).unwrap();
+    assert_eq!(weights(&run(resumed)), weights(&straight));
+    let losses: Vec<f64> = straight.position().history.iter().map(|metrics| metrics.loss).collect();
+    assert!(losses[3] < losses[0], "{losses:?}");
+    let back = straight.network().parameter("lif1_back.weight").unwrap();
+    assert_ne!(bits(&back), bits(&trainer(4).network().parameter("lif1_back.weight").unwrap()));
 }

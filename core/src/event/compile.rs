@@ -85,7 +85,7 @@ impl<R: Number> Compiler<'_, R> {
 
     fn cycle(&mut self, nodes: &[usize]) {
         for edge in nodes.iter().flat_map(|&node| &self.graph.nodes[node].inputs) {
-            let inside = matches!(edge.from, Origin::Node(from) if nodes.contains(&from));
+            let inside = matches!(edge.from, Origin::Node(from) if nodes.binary_search(&from).is_ok());
             if !inside {
                 self.activity(edge.from);
             }
