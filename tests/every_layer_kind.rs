@@ -19,7 +19,7 @@ use tch_spiking::{Network, NetworkSpec, torchscript};
 mod layers;
 
 /// How many kinds there are; a new one makes this match incomplete.
-const KINDS_OF_LAYERS: usize = 14;
+const KINDS_OF_LAYERS: usize = 15;
 
 fn number(kind: &LayerKind) -> usize {
     match kind {
@@ -36,7 +36,8 @@ fn number(kind: &LayerKind) -> usize {
         LayerKind::Synapse(_) => 10,
         LayerKind::Add => 11,
         LayerKind::Concat => 12,
-        LayerKind::Custom(_) => 13,
+        LayerKind::Scale(_) => 13,
+        LayerKind::Custom(_) => 14,
     }
 }
 
@@ -73,6 +74,7 @@ fn networks() -> Vec<NetworkSpec> {
         one(SynapseSpec::new(tch_spiking::Synapse::Alpha { tau: 0.004 }).learned()),
         join(LayerKind::Add),
         join(LayerKind::Concat),
+        one(tch_spiking::network::Scale::new(0.5)),
         one(layers::Scale::custom(0.5)),
     ]
 }

@@ -3,14 +3,20 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 
 use common::{bits, distance, mixed, numbers};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor, no_grad};
+use tch_spiking::convert::Converter;
+use tch_spiking::data::{self, Rows, Samples as _, digits};
 use tch_spiking::engine::{Activity, Engine, Mode, Pass, Probe, Quantity, Simulation, TrainingStep, forward};
-use tch_spiking::network::{NetworkSpec, State};
+use tch_spiking::network::{Builder, EdgeSpec, LayerSpec, Linear, NetworkSpec, NeuronSpec, Scale, State};
+use tch_spiking::neuron::Lif;
 use tch_spiking::operation::{self, SpikingDrive};
 use tch_spiking::surrogate::Surrogate;
+use tch_spiking::train::{OptimizerConfig, Outcome, Trainer, TrainingConfig};
+use tch_spiking::weights::{self, Provenance};
 use tch_spiking::{Network, Synapse};
 
 const STEPS: i64 = 45;
@@ -184,6 +190,14 @@ fn spikes_are_those_of_a_loop_over_timesteps() {
     assert_eq!(bits(counts), bits(&spiked));
     assert_eq!(recording.probed[&Probe::new("hidden", Quantity::State("voltage".into()))].size(), [STEPS, BATCH, 6]);
 
+    // The event engine gives the same spikes.
+    let event = Simulation { engine: Engine::Event, ..simulation }.run(&network, &Activity::varying(&input)).unwrap();
+    for (probe, tensor) in &recording.probed {
+        assert!(distance(tensor, &event.probed[probe]) < 1e-10, "{probe}");
+    }
+    assert_eq!(bits(&event.probed[&Probe::output("hidden")]), bits(&expected["hidden"]));
+    assert!(distance(&event.output, &recording.output) < 1e-10);
+
     // Split over time and samples, in stretches from a state, and one step at a time.
     let tiled = simulation.memory(1).run(&network, &Activity::varying(&input)).unwrap();
     for (probe, tensor) in &recording.probed {
@@ -212,13 +226,16 @@ fn an_input_constant_over_time_is_the_same_input_at_every_step() {
         let (network, _vs) = network(kind);
         let image = sequence(kind).get(0);
         let probes = [Probe::output("hidden"), Probe::output("second"), Probe::output("sum")];
-        let constant = network.simulate(&image, STEPS, &probes).unwrap();
         let sequence = image.unsqueeze(0).repeat([STEPS, 1, 1]);
-        let varying = network.simulate_sequence(&sequence, &probes).unwrap();
-        for probe in &probes {
-            assert!(distance(&constant.probed[probe], &varying.probed[probe]) < 1e-5, "{probe}");
+        for engine in [Engine::Dense, Engine::Event] {
+            let simulation = Simulation::new(STEPS).engine(engine).probes(&probes);
+            let constant = simulation.run(&network, &Activity::constant(&image)).unwrap();
+            let varying = simulation.run(&network, &Activity::varying(&sequence)).unwrap();
+            for probe in &probes {
+                assert!(distance(&constant.probed[probe], &varying.probed[probe]) < 1e-5, "{probe} {engine:?}");
+            }
+            assert!(distance(&constant.output, &varying.output) < 1e-5);
         }
-        assert!(distance(&constant.output, &varying.output) < 1e-5);
     }
 }
 
@@ -307,6 +324,8 @@ fn what_a_cycle_cannot_do_is_said() {
     let image = sequence(Kind::Float).get(0);
     let error = network.forward_rates(&image).unwrap_err().to_string();
     assert!(error.contains("delayed connections") && error.contains("[T, B, ..]"), "{error}");
+    let error = Converter::new().convert(&network).unwrap_err().to_string();
+    assert!(error.contains("cannot convert layer sum (add): it has a delayed input"), "{error}");
     let mut short = network.zero_state(2).unwrap();
     assert!(network.step(&image, &mut short).unwrap_err().to_string().contains("of 2 samples"));
 
@@ -325,4 +344,139 @@ fn what_a_cycle_cannot_do_is_said() {
     let error = forward(&network, &Activity::varying(&input), None, &mut Pass { training, ..Pass::rates() });
     assert!(error.unwrap_err().to_string().contains("batch_norm1 lies in a cycle"));
     assert_eq!(network.simulate_sequence(&input, &[]).unwrap().output.size(), input.size());
+}
+
+/// Recurrent neurons as one entry: a sum, the neurons and the way back, in text and in code.
+#[test]
+fn recurrent_neurons_are_written_as_one_layer() {
+    let lif = || NeuronSpec::new(Lif { amplitude: 0.01, ..Lif::default() });
+    let in_code = Builder::new([3])
+        .linear(5)
+        .recurrent(LayerSpec::from(lif()).named("hidden"), Linear::new(5).without_bias())
+        .recurrent_one_to_one(lif())
+        .recurrent(lif(), Scale::new(-0.5))
+        .linear(4)
+        .recurrent(lif(), Linear::new(4))
+        .into_spec();
+    let in_text: NetworkSpec = toml::from_str(
+        r#"input = [3]
+        layers = [
+            { type = "linear", out_features = 5 },
+            { type = "lif", amplitude = 0.01, name = "hidden", recurrent = { type = "linear", out_features = 5, bias = false } },
+            { type = "lif", amplitude = 0.01, recurrent = true },
+            { type = "lif", amplitude = 0.01, recurrent = { type = "scale", weight = -0.5 } },
+            { type = "linear", out_features = 4 },
+            { type = "lif", amplitude = 0.01, recurrent = { type = "linear", out_features = 4 } },
+        ]"#,
+    )
+    .unwrap();
+    let [code, text] = [&in_code, &in_text].map(|spec| toml::to_string(spec).unwrap());
+    assert_eq!(code, text);
+    let read: NetworkSpec = toml::from_str(&text).unwrap();
+    assert_eq!(toml::to_string(&read).unwrap(), text);
+    let names = in_code.layer_names();
+    let of_hidden = ["linear1", "hidden_sum", "hidden", "hidden_back", "lif2_sum", "lif2", "lif3_sum"];
+    assert_eq!(names[..7], of_hidden, "{names:?}");
+    assert_eq!(names[7..], ["lif3", "lif3_back", "linear3", "lif4_sum", "lif4", "lif4_back", "lif4_output"]);
+    assert_eq!(in_code.layers[4].from, [EdgeSpec::from("hidden"), EdgeSpec::delayed("lif2")]);
+
+    let network = Network::new(&VarStore::new(Device::Cpu).root(), &in_code, 0).unwrap();
+    let output = network.simulate_sequence(&sequence(Kind::Float), &[Probe::output("lif4")]).unwrap();
+    assert_eq!(bits(&output.output), bits(&output.probed[&Probe::output("lif4")]));
+    for (layer, cause) in [
+        (r#"{ type = "relu", recurrent = true }"#, "recurrent is for layers of neurons"),
+        (r#"{ type = "lif", recurrent = 3 }"#, "expected true (one to one), or a layer that keeps the shape"),
+        (r#"{ type = "lif", recurrent = { type = "lineal" } }"#, "unknown layer type `lineal`"),
+        (r#"{ type = "lif", recurrent = { type = "linear", out_features = 3, from = ["input"] } }"#, "without `from`"),
+    ] {
+        let error = toml::from_str::<NetworkSpec>(&format!("input = [3]\nlayers = [{layer}]")).unwrap_err();
+        assert!(error.to_string().contains(cause), "{layer}: {error}");
+    }
+    let other_size = toml::from_str::<NetworkSpec>(
+        r#"input = [3]
+        layers = [{ type = "lif", recurrent = { type = "linear", out_features = 2 } }]"#,
+    );
+    let error = Network::new(&VarStore::new(Device::Cpu).root(), &other_size.unwrap(), 0).unwrap_err().to_string();
+    assert!(error.contains("its delayed input is 2, expected 3"), "{error}");
+}
+
+/// What is written is the same network, for the core too.
+#[test]
+fn files_hold_recurrent_networks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("network.safetensors");
+    let (network, _vs) = network(Kind::Float);
+    weights::save_network(&path, &network, &Provenance::default()).unwrap();
+    let read = weights::load_network(&path, Device::Cpu).unwrap().network;
+    let (input, simulation) = (Activity::varying(&sequence(Kind::Float)), Simulation::new(STEPS));
+    let [ours, theirs] =
+        [&network, &read].map(|network| simulation.engine(Engine::Dense).run(network, &input).unwrap());
+    assert_eq!(bits(&ours.output), bits(&theirs.output));
+    // The core reads the file too, without libtorch.
+    let event = tch_spiking::core::EventNetwork::<f64>::load(&path).unwrap();
+    let sample: Vec<f64> = numbers(&sequence(Kind::Float).select(1, 0));
+    let response = event.run_sequence(&sample).unwrap();
+    let expected = ours.output.select(1, 0);
+    let found: Vec<f64> = response.over_time().flatten().copied().collect();
+    assert!(distance(&Tensor::from_slice(&found).reshape(expected.size()).to_kind(Kind::Float), &expected) < 1e-3);
+}
+
+/// A network whose input is one row reads images row by row, and the samples are the rows of the image.
+#[test]
+fn images_are_read_row_by_row_by_a_network_of_one_row() {
+    let images = digits::generate(3, digits::Split::Test, 5);
+    let network = Builder::new([28]).linear(12).recurrent(NeuronSpec::new(Lif::default()), Linear::new(12)).linear(10);
+    let network = network.build(&VarStore::new(Device::Cpu).root(), 0).unwrap();
+    let rows = data::samples(&images, &network).unwrap();
+    rows.check(&network).unwrap();
+    let batch = rows.batch(&[4, 1], Device::Cpu, Kind::Float).unwrap();
+    let expected =
+        |image: usize, row: usize| images.image(image).unwrap()[row * 28..][..28].iter().map(|&pixel| f64::from(pixel));
+    for row in 0..28 {
+        for (sample, image) in [4, 1].into_iter().enumerate() {
+            let found = numbers(&batch.input.tensor().get(row as i64).get(sample as i64));
+            assert!(found.into_iter().eq(expected(image, row)), "row {row} of image {image}");
+        }
+    }
+    assert_eq!(batch.target.tensor().size(), [2]);
+    let other = Builder::new([27]).linear(10).build(&VarStore::new(Device::Cpu).root(), 0).unwrap();
+    assert!(
+        data::samples(&images, &other).unwrap_err().to_string().contains("images are 1x28x28, network.input is 27")
+    );
+}
+
+/// A trainer on digits read row by row.
+fn trainer(epochs: u64) -> Trainer {
+    let lif = NeuronSpec::new(Lif { amplitude: 0.01, smoothing: 0.05, ..Lif::default() }).tuned(200.0, -0.5);
+    let start = Builder::new([28]).layer(Scale::new(1.0 / 255.0).shared().fixed()).linear(12);
+    let network = start.recurrent(lif, Linear::new(12)).linear(10).lowpass(0.01);
+    let network = network.build(&VarStore::new(Device::Cpu).root(), 0).unwrap();
+    let optimizer = OptimizerConfig::adam();
+    let config = TrainingConfig { epochs, batch_size: 20, learning_rate: 0.01, optimizer, ..TrainingConfig::default() };
+    let rows = Rows::new(&digits::generate(0, digits::Split::Train, 60)).unwrap();
+    Trainer::new(network, config, 5, rows).unwrap()
+}
+
+#[test]
+fn training_a_recurrent_network_goes_on_where_it_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let run = |mut trainer: Trainer| {
+        assert_eq!(trainer.run(&mut (), &AtomicBool::new(false)).unwrap(), Outcome::Finished);
+        trainer
+    };
+    let weights = |trainer: &Trainer| {
+        let parameters = trainer.network().named_parameters().into_iter();
+        parameters.map(|(name, tensor)| (name, bits(&tensor))).collect::<Vec<_>>()
+    };
+    let straight = run(trainer(4));
+    assert_eq!(weights(&run(trainer(4))), weights(&straight));
+    run(trainer(2)).save_checkpoint(&path).unwrap();
+    let mut resumed = trainer(4);
+    resumed.load_checkpoint(&path).unwrap();
+    assert_eq!(weights(&run(resumed)), weights(&straight));
+    let losses: Vec<f64> = straight.position().history.iter().map(|metrics| metrics.loss).collect();
+    assert!(losses[3] < losses[0], "{losses:?}");
+    let back = straight.network().parameter("lif1_back.weight").unwrap();
+    assert_ne!(bits(&back), bits(&trainer(4).network().parameter("lif1_back.weight").unwrap()));
 }

@@ -166,9 +166,6 @@ fn what_does_not_fit_is_said() {
         let spec = spec(toml);
         EventNetwork::<f32>::new(&spec, 0, &fill(&spec, &mut ChaCha8Rng::seed_from_u64(0))).unwrap_err()
     };
-    let recurrent = r#"input = [3]
-        layers = [{ type = "add", from = ["input", { node = "lif1", delayed = true }] }, { type = "lif" }]"#;
-    assert!(matches!(compile(recurrent), EventError::Recurrent));
     for analog in ["relu", "leaky_relu", "batch_norm"] {
         let error = message(compile(&format!(r#"input = [3]{}layers = [{{ type = "{analog}" }}]"#, '\n')));
         assert!(error.contains(analog) && error.contains("dense engine"), "{error}");

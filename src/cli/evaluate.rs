@@ -5,9 +5,9 @@ use std::time::Instant;
 use clap::Args;
 use indicatif::ProgressStyle;
 use serde_json::json;
+use tch_spiking::data::{Samples as _, samples};
 use tch_spiking::device;
 use tch_spiking::evaluate::{LayerActivity, SpikingOptions, rate_accuracy, spiking_with};
-use tch_spiking::train::labelled;
 
 use super::Console;
 use super::chosen::{EngineArgs, ImageArgs, NetworkArgs};
@@ -53,7 +53,7 @@ pub fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> {
     let network = &loaded.network;
     let limit = args.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let data = args.images.load(&loaded, limit, console)?;
-    let test = labelled(&data.test, network)?;
+    let test = samples(&data.test, network)?;
     let steps = args.steps.unwrap_or(network.spec().steps);
     let dt = network.spec().dt;
     console.note(&format!("network   {name}"));
@@ -70,6 +70,8 @@ pub fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> {
     let options = SpikingOptions { steps, memory, engine, confidence, ..SpikingOptions::default() };
     let spikes = spiking_with(network, &test, options, &mut |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
+    // A sequence has a number of timesteps of its own.
+    let steps = i64::try_from(spikes.accuracy_by_step.len()).unwrap_or(steps);
     let seconds = start.elapsed().as_secs_f64();
 
     console.print(&format!("as rates  {}   ({rate_seconds:.1} s)", percent(rates)));

@@ -211,6 +211,9 @@ fn settings(kind: &LayerKind, reads: String) -> String {
             vec![if spec.learn { format!("tau learned from {tau} s") } else { format!("tau {tau} s") }]
         }
         LayerKind::LeakyRelu(layer) => vec![format!("slope {}", layer.negative_slope)],
+        LayerKind::Scale(layer) => {
+            vec![unless("one weight".to_string(), !layer.shared), unless("fixed".to_string(), layer.trainable)]
+        }
         LayerKind::BatchNorm(norm) => vec![
             unless(format!("eps {}", norm.eps), norm.eps == BatchNorm::default().eps),
             unless(format!("momentum {}", norm.momentum), norm.momentum == BatchNorm::default().momentum),

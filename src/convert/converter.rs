@@ -110,6 +110,11 @@ impl Converter {
     /// the network does not have.
     pub fn convert(&self, source: &SpikingSequential) -> Result<Converted> {
         let _without_gradient = tch::no_grad_guard();
+        if let Some(layer) = source.layers().iter().find(|layer| layer.inputs().iter().any(|edge| edge.delayed)) {
+            let (layer, kind) = (layer.name().to_string(), layer.kind().type_name().to_string());
+            let cause = "it has a delayed input, and rates of constant images have no timestep before: expected a network without recurrence";
+            return Err(ConvertError::Layer { layer, kind, cause: cause.to_string() }.into());
+        }
         let Rewrite { pieces, changes, .. } = Rewrite::new(self, source)?;
         let layers = |named: bool| -> Vec<LayerSpec> {
             let layer = |(index, piece): (usize, &Piece)| LayerSpec {

@@ -118,7 +118,7 @@ impl<'a> Rewrite<'a> {
                  (--synapse 0.01) or use average pooling (--max-to-avg-pool)",
             )
             .into()),
-            kind @ (LayerKind::Conv2d(_) | LayerKind::Linear(_)) => {
+            kind @ (LayerKind::Conv2d(_) | LayerKind::Linear(_) | LayerKind::Scale(_)) => {
                 let piece = self.keep(layer, kind.clone(), &inputs);
                 Ok(Signal { piece, weights: vec![layer.name().to_string()], fired: false, ..signal })
             }

@@ -22,7 +22,7 @@ pub(super) enum Role {
 impl Role {
     pub(super) fn of(layer: &Layer) -> Self {
         match layer.kind() {
-            LayerKind::Conv2d(_) | LayerKind::Linear(_) => Self::Weights,
+            LayerKind::Conv2d(_) | LayerKind::Linear(_) | LayerKind::Scale(_) => Self::Weights,
             LayerKind::Relu | LayerKind::LeakyRelu(_) | LayerKind::Neuron(_) => Self::Activation,
             LayerKind::Synapse(_) => Self::Filter,
             LayerKind::Flatten | LayerKind::Dropout(_) | LayerKind::AvgPool(_) | LayerKind::Add | LayerKind::Concat => {

@@ -4,7 +4,8 @@
 //! separately: [`locate`](mod@locate) searches for files, [`fetch`](mod@fetch) downloads them,
 //! [`idx`] checks them against a [`Manifest`], [`mnist`] parses them, and [`digits`] generates digits.
 //!
-//! A trainer uses [`Samples`]. [`Labelled`] implements it for images. A program implements it for its own data, and
+//! A trainer uses [`Samples`]. [`Labelled`] implements it for images, [`Rows`] for images as sequences of their rows, which a
+//! network reads whose input is one row. A program implements it for its own data, and
 //! [`register`] makes the data set available to experiment files.
 
 mod config;
@@ -21,6 +22,7 @@ pub mod locate;
 pub mod manifest;
 pub mod mnist;
 mod registry;
+mod rows;
 mod samples;
 mod source;
 mod splits;
@@ -37,6 +39,7 @@ pub use labelled::{Labelled, labelled};
 pub use load::load;
 pub use manifest::{FASHION, FileSpec, MNIST, Manifest};
 pub use registry::{Loader, register};
+pub use rows::{Rows, samples};
 pub(crate) use samples::batches;
 pub use samples::{Batch, Samples, Target};
 pub use source::Source;

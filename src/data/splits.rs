@@ -1,7 +1,7 @@
 //! The samples of an experiment, loaded from its `[data]` section for a trainer.
 
 use super::registry::loader;
-use super::{DataConfig, DataError, Dataset, DatasetName, Samples, Source, labelled, load};
+use super::{DataConfig, DataError, Dataset, DatasetName, Samples, Source, load, samples};
 use crate::error::Result;
 use crate::network::SpikingSequential;
 
@@ -17,7 +17,8 @@ pub struct Splits {
 }
 
 impl Splits {
-    /// Converts the images of `data` to the input shape of `network`.
+    /// Converts the images of `data` to the input shape of `network`, or to [sequences of rows](super::Rows) if its input is
+    /// one row.
     ///
     /// # Errors
     /// If there are no training images, the network's input has another shape, or a label exceeds its outputs.
@@ -25,9 +26,10 @@ impl Splits {
         if data.train.is_empty() {
             return Err(DataError::Misfit("there are no training images".to_string()).into());
         }
-        let split = |images| -> Result<_> { Ok(Box::new(labelled(images, network)?) as Box<dyn Samples + Send>) };
-        let optional = |images| split(images).map(|samples| Some(samples).filter(|samples| !samples.is_empty()));
-        Ok(Self { train: split(&data.train)?, validation: optional(&data.validation)?, test: optional(&data.test)? })
+        let optional =
+            |images| samples(images, network).map(|samples| Some(samples).filter(|samples| !samples.is_empty()));
+        let train = samples(&data.train, network)?;
+        Ok(Self { train, validation: optional(&data.validation)?, test: optional(&data.test)? })
     }
 }
 

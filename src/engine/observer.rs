@@ -8,7 +8,8 @@ use crate::network::Layer;
 
 /// An observer of a pass, called layer by layer. Every method does nothing by default.
 pub trait Observer: std::fmt::Debug {
-    /// Called before a layer is computed; may replace its inputs.
+    /// Called before a layer is computed; may replace its inputs. Not called for layers of a cycle, which are computed step by
+    /// step.
     ///
     /// # Errors
     /// An error ends the pass.
@@ -21,7 +22,8 @@ pub trait Observer: std::fmt::Debug {
         false
     }
 
-    /// Called after a layer was computed; may replace its output.
+    /// Called after a layer was computed; may replace its output. For the layers of a cycle, called when all steps are done: an
+    /// output that is replaced is seen outside of the cycle.
     ///
     /// # Errors
     /// An error ends the pass.

@@ -260,6 +260,7 @@ impl Place<'_> {
                 | LayerKind::Dropout(_)
                 | LayerKind::Relu
                 | LayerKind::LeakyRelu(_)
+                | LayerKind::Scale(_)
                 | LayerKind::BatchNorm(_)
                 | LayerKind::Add
                 | LayerKind::Concat
@@ -377,6 +378,7 @@ impl Place<'_> {
                 | LayerKind::Dropout(_)
                 | LayerKind::Relu
                 | LayerKind::LeakyRelu(_)
+                | LayerKind::Scale(_)
                 | LayerKind::BatchNorm(_)
                 | LayerKind::Neuron(_)
                 | LayerKind::Synapse(_)

@@ -176,7 +176,10 @@ impl Run<'_, '_> {
     fn sources(&self, nodes: &[usize], layer: &Layer) -> Result<Vec<Source>> {
         let mut sources = Vec::with_capacity(layer.inputs().len());
         for edge in layer.inputs() {
-            let inside = nodes.iter().position(|&node| edge.from == Origin::Node(node));
+            let inside = match edge.from {
+                Origin::Node(from) => nodes.binary_search(&from).ok(),
+                Origin::Input => None,
+            };
             sources.push(match (inside, self.read(edge.from)) {
                 (Some(position), _) if edge.delayed => Source::Before(position),
                 (Some(position), _) => Source::Now(position),
@@ -211,7 +214,7 @@ impl Run<'_, '_> {
 
     fn collect(&self, nodes: &[usize], node: usize) -> Collected {
         let outside = |(index, layer): (usize, &Layer)| {
-            !nodes.contains(&index) && layer.inputs().iter().any(|edge| edge.from == Origin::Node(node))
+            nodes.binary_search(&index).is_err() && layer.inputs().iter().any(|edge| edge.from == Origin::Node(node))
         };
         let layers = self.network.layers();
         let is_output = node + 1 == layers.len();

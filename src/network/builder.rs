@@ -4,7 +4,7 @@ use tch::nn::Path;
 use tch::{TchError, Tensor};
 
 use tch_spiking_core::spec::{
-    BatchNorm, Dropout, EdgeSpec, InitialVoltage, LayerKind, LayerSpec, Linear, NetworkSpec, Pool,
+    BatchNorm, Dropout, EdgeSpec, InitialVoltage, LayerKind, LayerSpec, Layers, Linear, NetworkSpec, Pool,
 };
 
 use super::custom::Closure;
@@ -32,25 +32,53 @@ use crate::error::Result;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder {
+    /// All but the layers.
     spec: NetworkSpec,
+    layers: Layers,
 }
 
 impl Builder {
     /// Starts a network for samples of this shape: `[C, H, W]`, or `[features]`.
     pub fn new(input: impl Into<Vec<i64>>) -> Self {
-        Self { spec: NetworkSpec::new(input) }
+        Self { spec: NetworkSpec::new(input), layers: Layers::default() }
     }
 
     /// Adds any layer: a [`Conv2d`](super::Conv2d), [`Linear`], [`NeuronSpec`](super::NeuronSpec),
     /// [`Synapse`](crate::Synapse), [`LayerKind`] ..
     pub fn layer(mut self, layer: impl Into<LayerSpec>) -> Self {
-        self.spec.layers.push(layer.into());
+        self.layers.push(layer.into());
         self
     }
 
     /// Adds a layer with a custom name, which is part of its parameters' names (`name.weight`).
     pub fn named_layer(self, name: impl Into<String>, layer: impl Into<LayerSpec>) -> Self {
         self.layer(layer.into().named(name))
+    }
+
+    /// Adds neurons whose output comes back to their input a timestep later, through the layer `back`, which keeps its shape:
+    /// for all-to-all connections a [`Linear`] of as many features as there are neurons.
+    ///
+    /// ```
+    /// use tch::{Device, nn};
+    /// use tch_spiking::network::{Builder, Linear, NeuronSpec};
+    /// use tch_spiking::neuron::Lif;
+    ///
+    /// let vs = nn::VarStore::new(Device::Cpu);
+    /// let hidden = NeuronSpec::new(Lif::default());
+    /// let net = Builder::new([28]).linear(128).recurrent(hidden, Linear::new(128)).linear(10).build(&vs.root(), 0)?;
+    /// assert!(net.is_recurrent());
+    /// assert_eq!(net.parameter("lif1_back.weight").map(|weight| weight.size()), Some(vec![128, 128]));
+    /// # Ok::<(), tch_spiking::Error>(())
+    /// ```
+    pub fn recurrent(mut self, neurons: impl Into<LayerSpec>, back: impl Into<LayerSpec>) -> Self {
+        self.layers.push_recurrent(neurons.into(), Some(back.into()));
+        self
+    }
+
+    /// Adds neurons whose output is added to their input a timestep later: one to one, with the weight 1.
+    pub fn recurrent_one_to_one(mut self, neurons: impl Into<LayerSpec>) -> Self {
+        self.layers.push_recurrent(neurons.into(), None);
+        self
     }
 
     /// Adds a linear layer with a bias.
@@ -132,7 +160,7 @@ impl Builder {
 
     /// Returns the specification.
     pub fn into_spec(self) -> NetworkSpec {
-        self.spec
+        NetworkSpec { layers: self.layers.finish(), ..self.spec }
     }
 
     /// Builds the network with its parameters under `path`; all random values are drawn from `seed`.
@@ -140,6 +168,6 @@ impl Builder {
     /// # Errors
     /// Returns an error that names the first layer that does not fit.
     pub fn build(self, path: &Path, seed: u64) -> Result<Network> {
-        Network::new(path, &self.spec, seed)
+        Network::new(path, &self.into_spec(), seed)
     }
 }

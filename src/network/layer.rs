@@ -110,6 +110,7 @@ impl Layer {
             }
             (LayerKind::Flatten, _) => input.f_flatten(1, -1),
             (LayerKind::Relu, _) => input.f_relu(),
+            (LayerKind::Scale(_), Parameters::Affine { weight, .. }) => input.f_mul(&in_kind(weight, input)?),
             (LayerKind::LeakyRelu(layer), _) => leaky_relu(input, layer.negative_slope),
             (LayerKind::BatchNorm(layer), Parameters::Normalization(tensors)) => tensors.apply(*layer, input),
             (LayerKind::Add, _) => inputs[1..].iter().try_fold(input.shallow_clone(), |sum, other| sum.f_add(other)),
@@ -121,9 +122,14 @@ impl Layer {
                 Ok(output)
             }
             (LayerKind::Dropout(_) | LayerKind::Neuron(_) | LayerKind::Synapse(_), _) => Ok(input.shallow_clone()),
-            (LayerKind::Conv2d(_) | LayerKind::Linear(_) | LayerKind::BatchNorm(_) | LayerKind::Custom(_), _) => {
-                Err(TchError::Shape(format!("layer {} has no parameters", self.name())))
-            }
+            (
+                LayerKind::Conv2d(_)
+                | LayerKind::Linear(_)
+                | LayerKind::Scale(_)
+                | LayerKind::BatchNorm(_)
+                | LayerKind::Custom(_),
+                _,
+            ) => Err(TchError::Shape(format!("layer {} has no parameters", self.name()))),
         }
     }
 

@@ -10,7 +10,7 @@ use super::{Neurons, Normalization};
 #[derive(Debug)]
 pub(crate) enum Parameters {
     None,
-    /// A convolution or a linear layer.
+    /// A convolution, a linear layer or a scale.
     Affine {
         weight: Tensor,
         bias: Option<Tensor>,
@@ -74,6 +74,9 @@ impl Parameters {
             }
             (LayerKind::Conv2d(_) | LayerKind::Linear(_), _) => {
                 Self::Affine { weight: take("weight").ok_or_else(|| missing("weight"))?, bias: take("bias") }
+            }
+            (LayerKind::Scale(_), _) => {
+                Self::Affine { weight: take("weight").ok_or_else(|| missing("weight"))?, bias: None }
             }
             (LayerKind::BatchNorm(_), _) => Self::Normalization(Normalization {
                 weight: take("weight"),

@@ -2,7 +2,7 @@
 
 use super::aligned::Aligned;
 use super::gather::Source;
-use super::plan::{Flow, Shape};
+use super::plan::{Flow, Shape, Stretch};
 use crate::kernels::Number;
 
 /// What a stage passes on; which of the two is used is up to its [`Flow`].
@@ -40,8 +40,8 @@ impl<R: Number> Activity<R> {
 
     /// The same to be read.
     #[inline(always)]
-    pub(super) fn source(&self, flow: Flow<R>, shape: Shape, capacity: usize, steps: usize) -> Source<'_, R> {
-        Source { values: &self.values, spikes: &self.spikes, active: &self.active, flow, shape, capacity, steps }
+    pub(super) fn source(&self, flow: Flow<R>, shape: Shape, time: Stretch) -> Source<'_, R> {
+        Source { values: &self.values, spikes: &self.spikes, active: &self.active, flow, shape, time }
     }
 
     /// Writes the values at one step, which come in the order of tensors.
@@ -56,7 +56,7 @@ impl<R: Number> Activity<R> {
 
     /// Appends the values at one step in the order of tensors.
     pub(super) fn read(&self, flow: Flow<R>, shape: Shape, capacity: usize, step: usize, to: &mut Vec<R>) {
-        let source = self.source(flow, shape, capacity, capacity);
+        let source = self.source(flow, shape, Stretch { first: 0, steps: capacity, capacity });
         for channel in 0..shape.channels {
             to.extend((0..shape.positions()).map(|position| source.value(position, step, channel)));
         }

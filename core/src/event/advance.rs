@@ -3,7 +3,7 @@
 use super::activity::Activity;
 use super::gather::gather;
 use super::lif::{LifLanes, bits, count_spikes};
-use super::plan::{Flow, Sink, Stage};
+use super::plan::{Flow, Sink, Stage, Stretch};
 use super::state::{Scratch, StageState};
 use super::sum::{AddOthers, Block};
 use super::watch::{Watched, keep_currents, keep_rows, keep_states};
@@ -16,9 +16,8 @@ pub(super) struct Advance<'a, R> {
     pub dt: f64,
     /// All activities that are computed before this stage.
     pub before: &'a [Activity<R>],
-    /// Timesteps of the stretch, and how many there is room for.
-    pub steps: usize,
-    pub capacity: usize,
+    /// The timesteps to compute.
+    pub stretch: Stretch,
     pub state: &'a mut StageState<R>,
     pub output: &'a mut Activity<R>,
     pub scratch: &'a mut Scratch<R>,
@@ -44,19 +43,20 @@ struct Blocks<'a, R, const W: usize>(Advance<'a, R>);
 impl<R: Number, const W: usize> Kernel for Blocks<'_, R, W> {
     #[inline(always)]
     fn run(self) {
-        let Advance { stage, dt, before, steps, capacity, state, output, scratch, watched, noise, time } = self.0;
+        let Advance { stage, dt, before, stretch, state, output, scratch, watched, noise, time } = self.0;
+        let Stretch { first, steps, capacity } = stretch;
         let shape = stage.output;
         let blocks = shape.blocks();
         let Scratch { rows, more, outputs, history } = scratch;
         let (rows, _) = rows.as_chunks_mut::<W>();
         let (more, _) = more.as_chunks_mut::<W>();
         let [input, others @ ..] = stage.inputs.as_slice() else { return };
-        let source = before[input.from].source(input.flow, input.shape, capacity, steps);
+        let source = before[input.from].source(input.flow, input.shape, stretch);
         let count = if stage.is_constant() { 1 } else { steps };
         for position in 0..shape.positions() {
             for block in 0..blocks {
                 let gathered = gather::<R, W>(&input.operation, source, position, block, rows);
-                let block_at = Block { position, number: block, steps, capacity };
+                let block_at = Block { position, number: block, time: stretch };
                 if !watched.is_empty() {
                     keep_rows(watched, shape, block_at, 0..1, gathered);
                 }
@@ -87,8 +87,7 @@ impl<R: Number, const W: usize> Kernel for Blocks<'_, R, W> {
                         if active != 0 {
                             count_spikes(lanes_mut::<R, W>(&mut state.counts, at), &times);
                         }
-                        output.active[position * blocks + block] = active;
-                        *lanes_mut::<u32, W>(&mut output.spikes, at) = times;
+                        write_spikes(output, (position * blocks + block, at), first, active, &times);
                     }
                     Sink::Neurons { neuron, .. } | Sink::Lif { neuron, .. } => {
                         let (gain, bias) =
@@ -105,14 +104,14 @@ impl<R: Number, const W: usize> Kernel for Blocks<'_, R, W> {
                         let recorded = if history.is_empty() { 0 } else { steps * variables * W };
                         let (channels, positions) = (shape.channels as u32, shape.positions() as u32);
                         let order = NeuronOrder::ChannelsLast { channels, positions };
-                        let first = position as u32 * channels + (block * W) as u32;
+                        let first_neuron = position as u32 * channels + (block * W) as u32;
                         neuron.advance(AdvanceBlock {
                             width: W,
                             steps,
                             dt,
                             currents: &currents[..rows.len() * W],
                             learned: &stage.tuning.learned[at * learned..][..W * learned],
-                            noise: noise.map(|noise| noise.starting_at(first, time, order)),
+                            noise: noise.map(|noise| noise.starting_at(first_neuron, time, order)),
                             state: &mut state.any[at * variables..][..W * variables],
                             output: outputs,
                             history: &mut history[..recorded],
@@ -133,36 +132,36 @@ impl<R: Number, const W: usize> Kernel for Blocks<'_, R, W> {
                             let neurons = (shape.channels - block * W).min(W);
                             times[neurons..].fill(0);
                             count_spikes(counts, &times);
-                            output.active[position * blocks + block] = bits::<W>(|lane| times[lane] != 0);
-                            *lanes_mut::<u32, W>(&mut output.spikes, at) = times;
+                            let active = bits::<W>(|lane| times[lane] != 0);
+                            write_spikes(output, (position * blocks + block, at), first, active, &times);
                             continue;
                         }
                         let per_spike = R::constant(neuron.amplitude() / dt);
                         for (step, row) in outputs.iter().enumerate() {
-                            output.row_mut::<W>(position, step, block, shape, capacity).copy_from_slice(row);
+                            output.row_mut::<W>(position, first + step, block, shape, capacity).copy_from_slice(row);
                             for lane in 0..W {
                                 counts[lane] = counts[lane] + (row[lane] / per_spike + R::constant(0.5)).floor();
                             }
                         }
                     }
                     Sink::Synapse { transition, input, variables } => {
-                        let [first, second] = &mut state.variables;
-                        let first = lanes_mut::<R, W>(first, at);
+                        let [fast, slow] = &mut state.variables;
+                        let fast = lanes_mut::<R, W>(fast, at);
                         for step in 0..steps {
                             let row = &rows[step.min(rows.len() - 1)];
-                            let out = output.row_mut::<W>(position, step, block, shape, capacity);
+                            let out = output.row_mut::<W>(position, first + step, block, shape, capacity);
                             if *variables == 1 {
                                 for lane in 0..W {
-                                    first[lane] = first[lane] * transition[0][0] + row[lane] * input[0];
-                                    out[lane] = first[lane];
+                                    fast[lane] = fast[lane] * transition[0][0] + row[lane] * input[0];
+                                    out[lane] = fast[lane];
                                 }
                             } else {
-                                let second = lanes_mut::<R, W>(second, at);
+                                let slow = lanes_mut::<R, W>(slow, at);
                                 for lane in 0..W {
-                                    let (x, y) = (first[lane], second[lane]);
-                                    first[lane] = x * transition[0][0] + y * transition[0][1] + row[lane] * input[0];
-                                    second[lane] = x * transition[1][0] + y * transition[1][1] + row[lane] * input[1];
-                                    out[lane] = second[lane];
+                                    let (x, y) = (fast[lane], slow[lane]);
+                                    fast[lane] = x * transition[0][0] + y * transition[0][1] + row[lane] * input[0];
+                                    slow[lane] = x * transition[1][0] + y * transition[1][1] + row[lane] * input[1];
+                                    out[lane] = slow[lane];
                                 }
                             }
                         }
@@ -170,14 +169,34 @@ impl<R: Number, const W: usize> Kernel for Blocks<'_, R, W> {
                     Sink::Values if stage.output_flow == Flow::Constant => {
                         output.values[at..at + W].copy_from_slice(&rows[0]);
                     }
-                    Sink::Values | Sink::Join(_) => {
+                    Sink::Values | Sink::Join(_) | Sink::Delay { .. } => {
                         for (step, row) in rows.iter().enumerate() {
-                            output.row_mut::<W>(position, step, block, shape, capacity).copy_from_slice(row);
+                            output.row_mut::<W>(position, first + step, block, shape, capacity).copy_from_slice(row);
                         }
                     }
                 }
             }
         }
+    }
+}
+
+/// Writes the spike times of a block, counted from the step `first` of the stretch.
+#[inline(always)]
+fn write_spikes<R: Number, const W: usize>(
+    output: &mut Activity<R>,
+    (block, at): (usize, usize),
+    first: usize,
+    active: u64,
+    times: &[u32; W],
+) {
+    let (all_active, all_times) = (&mut output.active[block], lanes_mut::<u32, W>(&mut output.spikes, at));
+    if first == 0 {
+        (*all_active, *all_times) = (active, *times);
+        return;
+    }
+    *all_active |= active;
+    for lane in 0..W {
+        all_times[lane] |= times[lane] << first;
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A layer without state waits for its reader, if it has only one, and becomes part of that stage: what it computes then never
 //! leaves the first-level cache. Sums wait too, so that the branches of a residual block and the neurons behind them are one
-//! stage. What several layers read, or what is the same at every timestep, is a stage of its own.
+//! stage. What several layers read, or what is the same at every timestep, is a stage of its own. So is what comes into a cycle:
+//! it is computed over a whole stretch of time, the cycle's own stages step by step.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,25 +12,24 @@ use super::join::moves;
 use super::layers::{Does, Laid};
 use super::plan::{Flow, Input, Operation, Place, Plan, Shape, Sink, Stage, Tuning};
 use crate::kernels::Number;
-use crate::spec::{Graph, Node, Origin};
+use crate::spec::{Graph, Node, Origin, Section};
 
 /// Arranges the layers in stages, for a network's input that flows like this.
 pub(super) fn compile<R: Number>(graph: &Graph, layers: &[Laid<R>], dt: f64, input_flow: Flow<R>) -> Plan<R> {
     let input = Shape::of(&graph.input);
-    let plan = Plan { input, input_flow, stages: Vec::new(), places: Vec::new(), output: 0, dt };
-    let mut compiler = Compiler { graph, layers, readers: graph.readers(), plan, held: Vec::new() };
-    for (index, node) in graph.nodes.iter().enumerate() {
-        let held = compiler.layer(index, node);
-        compiler.held.push(held);
-        let alone = compiler.readers[index].len() == 1;
-        let waits = matches!(&compiler.held[index], Held::Pending(pending) if alone && !pending.is_constant());
-        if !waits {
-            compiler.activity(Origin::Node(index));
+    let plan = Plan { input, input_flow, stages: Vec::new(), cycles: Vec::new(), places: Vec::new(), output: 0, dt };
+    let held = graph.nodes.iter().map(|_| Held::nothing()).collect();
+    let mut compiler = Compiler { graph, layers, readers: graph.readers(), plan, held, delays: Vec::new() };
+    for section in graph.sections() {
+        match section {
+            Section::Node(index) => compiler.node(index),
+            Section::Cycle(nodes) => compiler.cycle(&nodes),
         }
     }
     if let Some(last) = graph.nodes.len().checked_sub(1) {
         compiler.plan.output = compiler.activity(Origin::Node(last));
     }
+    compiler.resolve_delays();
     compiler.plan
 }
 
@@ -40,6 +40,8 @@ struct Compiler<'a, R> {
     plan: Plan<R>,
     /// Of each layer so far what became of it.
     held: Vec<Held<R>>,
+    /// The stages that delay, and what.
+    delays: Vec<(usize, Origin)>,
 }
 
 enum Held<R> {
@@ -56,6 +58,12 @@ struct Pending<R> {
     layers: Vec<(usize, Range<usize>)>,
 }
 
+impl<R> Held<R> {
+    fn nothing() -> Self {
+        Self::Pending(Pending { inputs: Vec::new(), layers: Vec::new() })
+    }
+}
+
 impl<R> Pending<R> {
     fn is_constant(&self) -> bool {
         self.inputs.iter().all(Input::is_constant)
@@ -63,6 +71,50 @@ impl<R> Pending<R> {
 }
 
 impl<R: Number> Compiler<'_, R> {
+    fn node(&mut self, index: usize) {
+        let node = &self.graph.nodes[index];
+        self.held[index] = self.layer(index, node);
+        let mut readers = self.readers[index].iter().flat_map(|&reader| &self.graph.nodes[reader].inputs);
+        let is_delayed = readers.any(|edge| edge.delayed && edge.from == Origin::Node(index));
+        let alone = self.readers[index].len() == 1 && !is_delayed;
+        let waits = matches!(&self.held[index], Held::Pending(pending) if alone && !pending.is_constant());
+        if !waits {
+            self.activity(Origin::Node(index));
+        }
+    }
+
+    fn cycle(&mut self, nodes: &[usize]) {
+        for edge in nodes.iter().flat_map(|&node| &self.graph.nodes[node].inputs) {
+            let inside = matches!(edge.from, Origin::Node(from) if nodes.binary_search(&from).is_ok());
+            if !inside {
+                self.activity(edge.from);
+            }
+        }
+        let first = self.plan.stages.len();
+        nodes.iter().for_each(|&node| self.node(node));
+        self.plan.cycles.push(first..self.plan.stages.len());
+    }
+
+    /// Adds a stage that passes on what comes from `origin`, which may be compiled later, a timestep later.
+    fn delay(&mut self, origin: Origin) -> usize {
+        let (shape, height) = match origin {
+            Origin::Input => (self.plan.input, None),
+            Origin::Node(node) => (self.layers[node].shape, self.layers[node].height),
+        };
+        let output_flow = height.map_or(Flow::Values, Flow::Spikes);
+        self.delays.push((self.plan.stages.len(), origin));
+        let (inputs, tuning, sink) = (Vec::new(), Arc::default(), Sink::Delay { from: 0 });
+        self.plan.stages.push(Stage { inputs, sink, tuning, output: shape, output_flow });
+        self.plan.stages.len()
+    }
+
+    fn resolve_delays(&mut self) {
+        for (stage, origin) in std::mem::take(&mut self.delays) {
+            let from = self.activity(origin);
+            self.plan.stages[stage].sink = Sink::Delay { from };
+        }
+    }
+
     fn layer(&mut self, index: usize, node: &Node) -> Held<R> {
         let Laid { shape, ref does, .. } = self.layers[index];
         let from = node.inputs.first().map_or(Origin::Input, |edge| edge.from);
@@ -101,7 +153,11 @@ impl<R: Number> Compiler<'_, R> {
         for edge in &node.inputs {
             let before = sum.inputs.len();
             let fits = self.shape_of(edge.from) == shape;
-            match self.take(edge.from) {
+            let held = match edge.delayed {
+                true => Held::Activity(self.delay(edge.from)),
+                false => self.take(edge.from),
+            };
+            match held {
                 // A sum can only be the first: another would be added up in another order.
                 Held::Pending(pending) if fits && (before == 0 || pending.inputs.len() == 1) => {
                     let shifted = |range: Range<usize>| range.start + before..range.end + before;
@@ -132,10 +188,9 @@ impl<R: Number> Compiler<'_, R> {
     /// What became of a layer, which is not looked at again if it was pending.
     fn take(&mut self, origin: Origin) -> Held<R> {
         let Origin::Node(node) = origin else { return Held::Activity(0) };
-        let nothing = || Pending { inputs: Vec::new(), layers: Vec::new() };
         match self.held[node] {
             Held::Activity(activity) => Held::Activity(activity),
-            Held::Pending(ref mut pending) => Held::Pending(std::mem::replace(pending, nothing())),
+            Held::Pending(_) => std::mem::replace(&mut self.held[node], Held::nothing()),
         }
     }
 
@@ -198,7 +253,7 @@ impl<R: Number> Compiler<'_, R> {
         let output_flow = match &sink {
             Sink::Values if inputs.iter().all(Input::is_constant) => Flow::Constant,
             Sink::Join(_) => joined(&inputs),
-            Sink::Values | Sink::Lif { .. } | Sink::Neurons { .. } | Sink::Synapse { .. } => {
+            Sink::Values | Sink::Lif { .. } | Sink::Neurons { .. } | Sink::Synapse { .. } | Sink::Delay { .. } => {
                 sink.height(self.plan.dt).map_or(Flow::Values, Flow::Spikes)
             }
         };

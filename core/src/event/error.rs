@@ -18,9 +18,6 @@ pub enum EventError {
     /// The network is not on the CPU.
     #[error("the event engine runs on the CPU, this network is on {0}: use the dense engine there")]
     Device(String),
-    /// A network with delayed connections.
-    #[error("the network has delayed connections, which can be described but not run yet")]
-    Recurrent,
     /// Windows of which there are too many.
     #[error("layer {layer}: its windows have {taps} elements in all, expected at most {most}: choose smaller sizes")]
     Windows {

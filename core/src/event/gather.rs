@@ -2,7 +2,7 @@
 //!
 //! The sums of a block's channels stay in vector registers while the weights of everything active are added row by row.
 
-use super::plan::{Flow, Operation, Shape, Tap, Weights};
+use super::plan::{Flow, Operation, Shape, Stretch, Tap, Weights};
 use crate::kernels::Number;
 
 /// What a stage reads.
@@ -13,23 +13,30 @@ pub(super) struct Source<'a, R> {
     pub active: &'a [u64],
     pub flow: Flow<R>,
     pub shape: Shape,
-    /// Timesteps that there is room for, and how many there are.
-    pub capacity: usize,
-    pub steps: usize,
+    pub time: Stretch,
 }
 
 impl<R: Number> Source<'_, R> {
     /// How many rows a block of this source has: one if it is constant.
     #[inline(always)]
     pub(super) fn rows(&self) -> usize {
-        if self.flow == Flow::Constant { 1 } else { self.steps }
+        if self.flow == Flow::Constant { 1 } else { self.time.steps }
     }
 
     #[inline(always)]
     pub(super) fn values_at(&self, position: usize, step: usize) -> &[R] {
         let padded = self.shape.padded();
-        let row = if self.flow == Flow::Constant { position } else { position * self.capacity + step };
+        let row = match self.flow {
+            Flow::Constant => position,
+            Flow::Values | Flow::Spikes(_) => position * self.time.capacity + self.time.first + step,
+        };
         &self.values[row * padded..][..padded]
+    }
+
+    /// The spike times of a neuron by where it is stored, counted from the first step.
+    #[inline(always)]
+    fn times(&self, stored_at: usize) -> u32 {
+        self.spikes[stored_at] >> self.time.first & self.time.bits()
     }
 
     /// The value of one channel, whatever the flow.
@@ -38,7 +45,7 @@ impl<R: Number> Source<'_, R> {
         match self.flow {
             Flow::Spikes(height) => {
                 let times = self.spikes[position * self.shape.padded() + channel];
-                if times >> step & 1 == 1 { height } else { R::default() }
+                if times >> (self.time.first + step) & 1 == 1 { height } else { R::default() }
             }
             _ => self.values_at(position, step)[channel],
         }
@@ -61,6 +68,15 @@ pub(super) fn gather<'b, R: Number, const W: usize>(
             _ => add_values(&weights[block], windows.at(position), source, rows),
         },
         Operation::Identity => copy(source, position, block, rows),
+        Operation::Scale { weights } => {
+            copy(source, position, block, rows);
+            let weights = &weights[position * source.shape.padded() + block * W..][..W];
+            for row in rows.iter_mut() {
+                for (value, &weight) in row.iter_mut().zip(weights) {
+                    *value = *value * weight;
+                }
+            }
+        }
         Operation::AveragePool { windows, area } => {
             each_value(windows.at(position), source, block, rows, R::default(), |sum, value| sum + value);
             for row in rows.iter_mut() {
@@ -92,7 +108,12 @@ fn add_spiking<R: Number, const W: usize>(weights: &Weights<R>, taps: &[Tap], so
             let mut active = source.active[input * blocks + block] & mask;
             while active != 0 {
                 let channel = block * 64 + active.trailing_zeros() as usize;
-                let mut times = source.spikes[input * padded + channel];
+                let mut times = source.times(input * padded + channel);
+                active &= active - 1;
+                if times == 0 {
+                    // It spikes in other steps of the stretch.
+                    continue;
+                }
                 let row = rows[row_of_first.wrapping_add(channel)];
                 while times != 0 {
                     let sum = &mut sums[times.trailing_zeros() as usize];
@@ -101,7 +122,6 @@ fn add_spiking<R: Number, const W: usize>(weights: &Weights<R>, taps: &[Tap], so
                     }
                     times &= times - 1;
                 }
-                active &= active - 1;
             }
         }
     }
@@ -145,7 +165,7 @@ fn copy<R: Number, const W: usize>(source: Source<R>, position: usize, block: us
     let mut active = source.active[position * source.shape.blocks() + block];
     while active != 0 {
         let lane = active.trailing_zeros() as usize % W;
-        let mut times = source.spikes[first + lane];
+        let mut times = source.times(first + lane);
         while times != 0 {
             rows[times.trailing_zeros() as usize][lane] = height;
             times &= times - 1;

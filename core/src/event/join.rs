@@ -1,7 +1,7 @@
 //! Activities side by side: concatenation, and an activity in another layout.
 
 use super::activity::Activity;
-use super::plan::{Flow, Input, Shape};
+use super::plan::{Flow, Input, Shape, Stretch};
 use crate::kernels::Number;
 
 /// Channels of one position of an input that are neighbours in the output too.
@@ -42,16 +42,16 @@ impl Run {
     }
 }
 
-/// Copies a stretch of time.
+/// Copies these timesteps. (Of spikes all of the stretch: those to come are copied again.)
 pub(super) fn join<R: Number>(
     (inputs, moves): (&[Input<R>], &[Vec<Run>]),
     before: &[Activity<R>],
     (flow, shape): (Flow<R>, Shape),
     output: &mut Activity<R>,
-    (steps, capacity): (usize, usize),
+    time: Stretch,
 ) {
     for (input, runs) in inputs.iter().zip(moves) {
-        let source = before[input.from].source(input.flow, input.shape, capacity, steps);
+        let source = before[input.from].source(input.flow, input.shape, time);
         for run in runs {
             let [from, to] = [run.from, run.to].map(|place| place.map(|number| number as usize));
             let length = run.length as usize;
@@ -65,8 +65,9 @@ pub(super) fn join<R: Number>(
                     output.values[to[0] * shape.padded() + to[1]..][..length].copy_from_slice(values);
                 }
                 Flow::Values => {
-                    for step in 0..steps {
-                        let row = &mut output.values[(to[0] * capacity + step) * shape.padded() + to[1]..][..length];
+                    for step in 0..time.steps {
+                        let row = &mut output.values
+                            [(to[0] * time.capacity + time.first + step) * shape.padded() + to[1]..][..length];
                         match input.flow {
                             Flow::Spikes(_) => row
                                 .iter_mut()

@@ -69,7 +69,9 @@ pub(super) fn layers<R: Number>(source: &Source) -> Result<Vec<Laid<R>>, EventEr
             Origin::Input => &input,
             Origin::Node(from) => &layers[from],
         };
-        let inputs: Vec<&Laid<R>> = node.inputs.iter().map(|edge| read(edge.from)).collect();
+        // Those of the timestep before may not be laid out yet; a sum has the shape of the others.
+        let inputs = node.inputs.iter().filter(|edge| !edge.delayed).map(|edge| read(edge.from));
+        let inputs: Vec<&Laid<R>> = inputs.collect();
         let laid = layer(source, index, node, &inputs)?;
         layers.push(laid);
     }
@@ -104,11 +106,13 @@ fn layer<R: Number>(source: &Source, index: usize, node: &Node, inputs: &[&Laid<
         | LayerKind::Linear(_)
         | LayerKind::AvgPool(_)
         | LayerKind::MaxPool(_)
+        | LayerKind::Scale(_)
         | LayerKind::Relu
         | LayerKind::LeakyRelu(_)
         | LayerKind::BatchNorm(_)
         | LayerKind::Custom(_) => {
-            let shape = Shape::of(&node.shape);
+            // A weight for each element changes nothing about how the elements are stored.
+            let shape = if let LayerKind::Scale(_) = node.kind { before } else { Shape::of(&node.shape) };
             let operation = operation(source, node, before, shape, height.unwrap_or(R::constant(1.0)))?;
             Laid { shape, height: None, does: Does::Operation(Arc::new(operation)) }
         }
@@ -166,7 +170,7 @@ fn neuron_sink<R: Number>(neuron: Neuron, dt: f64, noise: Option<NoiseKey>) -> S
 }
 
 /// A layer's constants in the order in which its neurons are stored.
-fn stored<R: Number>(values: impl IntoIterator<Item = R>, shape: Shape) -> Aligned<R> {
+pub(super) fn stored<R: Number>(values: impl IntoIterator<Item = R>, shape: Shape) -> Aligned<R> {
     let mut stored = Aligned::new(shape.storage());
     for (index, value) in values.into_iter().enumerate() {
         stored[shape.stored_at(index)] = value;

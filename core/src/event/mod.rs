@@ -2,14 +2,15 @@
 //!
 //! A network is compiled once ([`EventNetwork`]): weights laid out so that one spike adds contiguous rows of output
 //! channels, neurons stored channels last. A sample then runs stage by stage, each over a stretch of time, so that the
-//! weights and the state of a few neurons stay in the first-level cache while time goes by.
+//! weights and the state of a few neurons stay in the first-level cache while time goes by. The stages of a cycle, closed by
+//! a delayed connection, run step by step within the stretch.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `layers.rs`, `weights.rs` | each layer laid out: weights, constants of neurons |
 //! | `compile.rs`, `plan.rs` | from layers to stages: a sum of operations and the neurons behind it |
 //! | `gather.rs`, `sum.rs` | the operations: from spikes (a word of times each neuron) or values to the input of a block of neurons over time |
-//! | `join.rs` | activities side by side |
+//! | `join.rs`, `delay.rs` | activities side by side; a timestep later |
 //! | `lif.rs`, `constant.rs` | LIF neurons without exponentials, and of those with a constant input only the ones that can spike; other models run by their own step |
 //! | `advance.rs`, `state.rs`, `activity.rs` | one stage over a stretch of time, its state, and what it passes on |
 //! | `watch.rs` | what is recorded |
@@ -23,6 +24,7 @@ mod aligned;
 mod batch;
 mod compile;
 mod constant;
+mod delay;
 mod error;
 mod gather;
 mod join;
@@ -106,9 +108,6 @@ impl<R: Number> EventNetwork<R> {
     /// If the specification does not make a network, a parameter is missing, or there is a layer that this engine cannot run.
     pub fn new(spec: &NetworkSpec, seed: u64, parameters: &Parameters) -> Result<Self, EventError> {
         let graph = Graph::new(spec)?;
-        if graph.is_recurrent() {
-            return Err(EventError::Recurrent);
-        }
         let layers = layers::layers(&Source { spec, graph: &graph, seed, parameters })?;
         let plan = |input_flow| Arc::new(compile::compile(&graph, &layers, spec.dt, input_flow));
         let (constant, varying) = (plan(Flow::Constant), plan(Flow::Values));

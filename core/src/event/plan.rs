@@ -71,6 +71,30 @@ impl Shape {
     }
 }
 
+/// The timesteps of a stretch that are computed at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stretch {
+    /// The first of them.
+    pub first: usize,
+    /// How many there are.
+    pub steps: usize,
+    /// How many there is room for in the whole stretch.
+    pub capacity: usize,
+}
+
+impl Stretch {
+    /// A single one of them.
+    pub(super) fn single(self, step: usize) -> Self {
+        Self { first: self.first + step, steps: 1, ..self }
+    }
+
+    /// The bits of these steps in a word of spike times, if the first is bit 0.
+    #[inline(always)]
+    pub(super) fn bits(self) -> u32 {
+        u32::MAX >> (u32::BITS as usize - self.steps.clamp(1, u32::BITS as usize))
+    }
+}
+
 /// A window's element that lies inside the input: for each output position a few.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tap {
@@ -129,6 +153,10 @@ pub(super) enum Operation<R> {
         windows: Windows,
         weights: Vec<Weights<R>>,
     },
+    /// A weight for each element, stored as they are.
+    Scale {
+        weights: Aligned<R>,
+    },
     AveragePool {
         windows: Windows,
         area: R,
@@ -160,6 +188,11 @@ pub(super) enum Sink<R> {
     },
     /// The inputs side by side rather than added up: of each input the channels that it is made of, and where they go.
     Join(Vec<Vec<Run>>),
+    /// The output of a layer a timestep later; zero at first. It is no input, as it may be computed after this stage.
+    Delay {
+        /// The activity that is delayed.
+        from: usize,
+    },
 }
 
 impl<R: Number> Sink<R> {
@@ -243,7 +276,7 @@ pub(super) struct Stage<R> {
 impl<R> Stage<R> {
     /// Whether what comes in is the same at every step.
     pub(super) fn is_constant(&self) -> bool {
-        self.inputs.iter().all(Input::is_constant)
+        self.inputs.iter().all(Input::is_constant) && !matches!(self.sink, Sink::Delay { .. })
     }
 
     #[inline(always)]
@@ -255,7 +288,7 @@ impl<R> Stage<R> {
     pub(super) fn neuron(&self) -> Option<&Neuron> {
         match &self.sink {
             Sink::Lif { neuron, .. } | Sink::Neurons { neuron, .. } => Some(neuron),
-            Sink::Values | Sink::Synapse { .. } | Sink::Join(_) => None,
+            Sink::Values | Sink::Synapse { .. } | Sink::Join(_) | Sink::Delay { .. } => None,
         }
     }
 }
@@ -275,6 +308,8 @@ pub(super) struct Plan<R> {
     pub input: Shape,
     pub input_flow: Flow<R>,
     pub stages: Vec<Stage<R>>,
+    /// The stages of each cycle, which are computed step by step, in the order of the stages.
+    pub cycles: Vec<Range<usize>>,
     /// Of each layer where its output is.
     pub places: Vec<Place>,
     /// The activity that is the network's output.

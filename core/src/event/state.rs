@@ -10,7 +10,7 @@ use crate::neuron::Initial;
 /// The state of a stage's neurons.
 #[derive(Clone, Debug)]
 pub(super) struct StageState<R> {
-    /// Of LIF neurons and synapses.
+    /// Of LIF neurons, synapses and delays.
     pub variables: [Aligned<R>; 2],
     /// Of neurons by their model's own step, block by block.
     pub any: Aligned<R>,
@@ -30,6 +30,8 @@ impl<R: Number> StageState<R> {
             Sink::Lif { .. } if !recorded => (2, 0, stage.is_constant()),
             Sink::Lif { neuron, .. } | Sink::Neurons { neuron, .. } => (0, neuron.state().len(), false),
             Sink::Synapse { variables, .. } => (*variables, 0, false),
+            // What a delay passes on at the first step of a stretch.
+            Sink::Delay { .. } => (1, 0, false),
             Sink::Values | Sink::Join(_) => (0, 0, false),
         };
         Self {

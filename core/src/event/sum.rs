@@ -2,7 +2,7 @@
 
 use super::activity::Activity;
 use super::gather::gather;
-use super::plan::Stage;
+use super::plan::{Stage, Stretch};
 use super::watch::{Watched, keep_rows};
 use crate::kernels::Number;
 use crate::simd::Kernel;
@@ -13,9 +13,7 @@ pub(super) struct Block {
     pub position: usize,
     /// Which block of channels of the position.
     pub number: usize,
-    /// Timesteps of the stretch, and how many there is room for.
-    pub steps: usize,
-    pub capacity: usize,
+    pub time: Stretch,
 }
 
 /// Adds all inputs but the first, whose rows are in `sum`.
@@ -37,7 +35,7 @@ impl<R: Number, const W: usize> Kernel for AddOthers<'_, R, W> {
         let Self { stage, before, at, first, sum, rows, watched } = self;
         let mut count = first;
         for (index, input) in stage.inputs.iter().enumerate().skip(1) {
-            let source = before[input.from].source(input.flow, input.shape, at.capacity, at.steps);
+            let source = before[input.from].source(input.flow, input.shape, at.time);
             let rows = gather::<R, W>(&input.operation, source, at.position, at.number, rows);
             if !watched.is_empty() {
                 keep_rows(watched, stage.output, at, index..index + 1, rows);

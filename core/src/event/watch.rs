@@ -108,8 +108,8 @@ impl<R: Number> Watched<R> {
     }
 
     fn write<const W: usize>(&mut self, shape: Shape, at: Block, value: impl Fn(usize, usize) -> R) {
-        for step in 0..at.steps {
-            let row = self.values.row_mut::<W>(at.position, step, at.number, shape, at.capacity);
+        for step in 0..at.time.steps {
+            let row = self.values.row_mut::<W>(at.position, at.time.first + step, at.number, shape, at.time.capacity);
             row.iter_mut().enumerate().for_each(|(lane, to)| *to = value(step, lane));
         }
     }

@@ -2,7 +2,7 @@
 //! serves one input.
 
 use super::EventError;
-use super::layers::Source;
+use super::layers::{Source, stored};
 use super::plan::{Operation, Shape, Tap, Weights, Windows};
 use crate::file::Array;
 use crate::kernels::Number;
@@ -46,6 +46,12 @@ pub(super) fn operation<R: Number>(
             Operation::AveragePool { windows: pool_windows(node, pool, input, output)?, area: R::constant(area) }
         }
         LayerKind::MaxPool(pool) => Operation::MaxPool { windows: pool_windows(node, pool, input, output)? },
+        LayerKind::Scale(scale) => {
+            let weights = source.parameter(node, "weight")?.values.iter().map(|&weight| R::constant(weight));
+            let weights =
+                if scale.shared { weights.cycle().take(input.len()).collect() } else { weights.collect::<Vec<_>>() };
+            Operation::Scale { weights: stored(weights, input) }
+        }
         LayerKind::Relu
         | LayerKind::LeakyRelu(_)
         | LayerKind::BatchNorm(_)

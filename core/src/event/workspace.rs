@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::activity::Activity;
 use super::advance::Advance;
 use super::aligned::Aligned;
+use super::delay::{Stored, delay, keep_last};
 use super::join::join;
-use super::plan::{Flow, Input, Plan, Sink, Stage};
+use super::plan::{Flow, Input, Plan, Sink, Stage, Stretch};
 use super::state::{Scratch, StageState};
 use super::watch::{Kept, Recorder, Watched};
 use crate::kernels::{MAX_STATE, Number};
@@ -90,7 +91,7 @@ impl<R: Number> Workspace<R> {
     pub(super) fn set_constant(&mut self, image: &[R]) {
         self.activities[0].write(Flow::Constant, self.plan.input, self.capacity, 0, image);
         self.steps = 1;
-        self.stages(|stage| stage.output_flow == Flow::Constant);
+        self.stages(true);
     }
 
     /// Takes the input at a step of the stretch that is about to be simulated.
@@ -101,37 +102,86 @@ impl<R: Number> Workspace<R> {
     /// The next `steps` timesteps, at most [`capacity`](Self::capacity).
     pub(super) fn advance(&mut self, steps: usize) {
         self.steps = steps;
-        self.stages(|stage| stage.output_flow != Flow::Constant);
+        self.stages(false);
+        self.keep_delayed();
         self.time += steps as u64;
     }
 
-    fn stages(&mut self, wanted: impl Fn(&Stage<R>) -> bool) {
-        let Self { plan, capacity, activities, states, watched, scratch, steps, time, sample } = self;
-        let (steps, capacity, time) = (*steps, *capacity, *time);
-        for (index, stage) in plan.stages.iter().enumerate().filter(|(_, stage)| wanted(stage)) {
-            let (before, after) = activities.split_at_mut(index + 1);
-            let (Some(output), [first, ..]) = (after.first_mut(), stage.inputs.as_slice()) else { continue };
-            let (state, watched) = (&mut states[index], &mut watched[index][..]);
-            match &stage.sink {
-                // Compiled so that a constant input to neurons is a stage of its own, with nothing to compute in this one.
-                Sink::Lif { constants, .. } if stage.is_constant() && !state.by_own_step => {
-                    let input = &before[first.from].values;
-                    if time == 0 {
-                        state.spiking.select(&stage.tuning, input);
+    /// Runs the stages that are the same at every timestep, or those that are not; of a cycle step by step.
+    fn stages(&mut self, constant: bool) {
+        let stretch = Stretch { first: 0, steps: self.steps, capacity: self.capacity };
+        let plan = Arc::clone(&self.plan);
+        let (mut cycles, mut index) = (plan.cycles.iter().peekable(), 0);
+        while index < plan.stages.len() {
+            match cycles.next_if(|cycle| cycle.start == index) {
+                Some(cycle) => {
+                    for step in 0..stretch.steps {
+                        cycle
+                            .clone()
+                            .for_each(|stage| self.stage(&plan.stages[stage], stage, stretch.single(step), constant));
                     }
-                    state.spiking.advance(*constants, steps, stage.output, output, &mut state.counts);
-                    watched.iter_mut().for_each(|watched| watched.write_constant(stage, input, steps, capacity));
+                    index = cycle.end;
                 }
-                Sink::Join(moves) => {
-                    let (inputs, shape) = (stage.inputs.as_slice(), stage.output);
-                    join((inputs, moves), before, (stage.output_flow, shape), output, (steps, capacity));
+                None => {
+                    self.stage(&plan.stages[index], index, stretch, constant);
+                    index += 1;
                 }
-                sink => {
-                    let key = if let Sink::Neurons { noise, .. } = sink { *noise } else { None };
-                    let noise = key.map(|key| key.sample(*sample));
-                    let dt = plan.dt;
-                    Advance { stage, dt, before, steps, capacity, state, output, scratch, watched, noise, time }.run();
+            }
+        }
+    }
+
+    fn stage(&mut self, stage: &Stage<R>, index: usize, stretch: Stretch, constant: bool) {
+        if constant != (stage.output_flow == Flow::Constant) {
+            return;
+        }
+        if let Sink::Delay { from } = stage.sink {
+            return self.delay(index, from, stretch);
+        }
+        let Self { plan, activities, states, watched, scratch, time, sample, .. } = self;
+        let Stretch { first: elapsed, steps, capacity } = stretch;
+        let time = *time + elapsed as u64;
+        let (before, after) = activities.split_at_mut(index + 1);
+        let (Some(output), [first, ..]) = (after.first_mut(), stage.inputs.as_slice()) else { return };
+        let (state, watched) = (&mut states[index], &mut watched[index][..]);
+        match &stage.sink {
+            // Compiled so that a constant input to neurons is a stage of its own, with nothing to compute in this one.
+            Sink::Lif { constants, .. } if stage.is_constant() && !state.by_own_step => {
+                let input = &before[first.from].values;
+                if time == 0 {
+                    state.spiking.select(&stage.tuning, input);
                 }
+                state.spiking.advance(*constants, steps, stage.output, output, &mut state.counts);
+                watched.iter_mut().for_each(|watched| watched.write_constant(stage, input, steps, capacity));
+            }
+            Sink::Join(moves) => {
+                let (inputs, shape) = (stage.inputs.as_slice(), stage.output);
+                join((inputs, moves), before, (stage.output_flow, shape), output, stretch);
+            }
+            sink => {
+                let key = if let Sink::Neurons { noise, .. } = sink { *noise } else { None };
+                let noise = key.map(|key| key.sample(*sample));
+                let dt = plan.dt;
+                Advance { stage, dt, before, stretch, state, output, scratch, watched, noise, time }.run();
+            }
+        }
+    }
+
+    /// Runs a stage that passes on the activity `from` a timestep later.
+    fn delay(&mut self, index: usize, from: usize, stretch: Stretch) {
+        let (flow, shape) = self.plan.activity(from);
+        if let Ok([source, output]) = self.activities.get_disjoint_mut([from, index + 1]) {
+            delay(Stored { flow, shape }, source, &self.states[index].variables[0], output, stretch);
+        }
+    }
+
+    /// Keeps what delays pass on at the first step of the next stretch.
+    fn keep_delayed(&mut self) {
+        let Self { plan, activities, states, steps, capacity, .. } = self;
+        for (stage, state) in plan.stages.iter().zip(states) {
+            if let Sink::Delay { from } = stage.sink {
+                let (flow, shape) = plan.activity(from);
+                let stretch = Stretch { first: 0, steps: *steps, capacity: *capacity };
+                keep_last(Stored { flow, shape }, &activities[from], &mut state.variables[0], stretch);
             }
         }
     }

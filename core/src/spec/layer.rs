@@ -1,6 +1,6 @@
 //! The specification of one layer.
 
-use super::{BatchNorm, Conv2d, Custom, Dropout, LeakyRelu, Linear, NeuronSpec, Pool, SynapseSpec};
+use super::{BatchNorm, Conv2d, Custom, Dropout, LeakyRelu, Linear, NeuronSpec, Pool, Scale, SynapseSpec};
 use crate::synapse::Synapse;
 
 /// A layer specification: type, name and inputs.
@@ -72,6 +72,8 @@ pub enum LayerKind {
     Relu,
     /// `x` above 0, `negative_slope * x` below, of analog values.
     LeakyRelu(LeakyRelu),
+    /// Each element times a weight.
+    Scale(Scale),
     /// Batch normalisation, per channel.
     BatchNorm(BatchNorm),
     /// A layer of neurons.
@@ -98,6 +100,7 @@ impl LayerKind {
             Self::Dropout(_) => "dropout",
             Self::Relu => "relu",
             Self::LeakyRelu(_) => "leaky_relu",
+            Self::Scale(_) => "scale",
             Self::BatchNorm(_) => "batch_norm",
             Self::Neuron(neuron) => neuron.model.name(),
             Self::Synapse(synapse) => synapse.synapse.type_name(),
@@ -117,6 +120,7 @@ impl LayerKind {
             | Self::Dropout(_)
             | Self::Relu
             | Self::LeakyRelu(_)
+            | Self::Scale(_)
             | Self::BatchNorm(_)
             | Self::Neuron(_)
             | Self::Synapse(_)
@@ -158,6 +162,7 @@ layer_from!(
     Linear => Linear,
     Dropout => Dropout,
     LeakyRelu => LeakyRelu,
+    Scale => Scale,
     BatchNorm => BatchNorm,
     SynapseSpec => Synapse,
     NeuronSpec => Neuron,

@@ -237,6 +237,45 @@ impl Default for BatchNorm {
     }
 }
 
+/// Settings of [`LayerKind::Scale`](super::LayerKind::Scale): each element times a weight of its own, or all times one.
+///
+/// On the way back of recurrent neurons it makes one-to-one connections with learned weights.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scale {
+    /// The initial weight.
+    pub weight: f64,
+    /// Whether all elements share one weight.
+    pub shared: bool,
+    /// Whether the weights are trained.
+    pub trainable: bool,
+}
+
+impl Scale {
+    /// Creates a layer with a trained weight for each element, which starts at `weight`.
+    pub fn new(weight: f64) -> Self {
+        Self { weight, ..Self::default() }
+    }
+
+    /// Makes all elements share one weight.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self { shared: true, ..self }
+    }
+
+    /// Keeps the weights as they are.
+    #[must_use]
+    pub fn fixed(self) -> Self {
+        Self { trainable: false, ..self }
+    }
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Self { weight: 1.0, shared: false, trainable: true }
+    }
+}
+
 fn one() -> i64 {
     1
 }

@@ -7,6 +7,7 @@
 //! | `table.rs` | layers as TOML tables |
 //! | `graph.rs` | the connections, with all shapes and parameters ([`Graph`]) |
 //! | `order.rs` | the order of computation, cycles as a whole ([`Section`]) |
+//! | `recurrent.rs` | recurrent neurons as layers with a delayed edge ([`Layers`]) |
 //! | `shape.rs`, `parameters.rs` | output shapes and parameters of the layers |
 //! | `values.rs`, `initializer.rs`, `streams.rs` | setting types, weight initialisers, random streams |
 
@@ -20,6 +21,7 @@ mod network;
 mod neurons;
 mod order;
 mod parameters;
+mod recurrent;
 pub mod shape;
 pub mod streams;
 mod synapses;
@@ -31,10 +33,11 @@ pub use error::NetworkError;
 pub use graph::{Edge, Graph, Node, Origin};
 pub use initializer::Initializer;
 pub use layer::{EdgeSpec, LayerKind, LayerSpec};
-pub use layers::{BatchNorm, Conv2d, Dropout, LeakyRelu, Linear, Pool};
+pub use layers::{BatchNorm, Conv2d, Dropout, LeakyRelu, Linear, Pool, Scale};
 pub use network::NetworkSpec;
 pub use neurons::{LearnPer, NeuronSpec, NeuronValues, Tuning};
 pub use order::Section;
 pub use parameters::{ParameterSpec, Start};
+pub use recurrent::Layers;
 pub use synapses::SynapseSpec;
 pub use values::{Distribution, InitialVoltage, Pair};

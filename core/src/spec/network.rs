@@ -40,7 +40,8 @@ pub struct NetworkSpec {
     /// Initial membrane voltage of the neurons.
     #[serde(default)]
     pub initial_voltage: InitialVoltage,
-    /// Layers, in order.
+    /// Layers, in order. Neurons with the key `recurrent` stand for several: see [`Layers`](super::Layers).
+    #[serde(deserialize_with = "super::recurrent::layers")]
     pub layers: Vec<LayerSpec>,
 }
 
@@ -103,16 +104,21 @@ impl NetworkSpec {
 
     /// Returns the name of every layer: its own, or its type with a number counted per type (`conv1`, `lif1`, `conv2`).
     pub fn layer_names(&self) -> Vec<String> {
-        let mut counts = std::collections::HashMap::new();
-        let named = |layer: &LayerSpec| {
-            let stem = layer.kind.name_stem();
-            let count = counts.entry(stem.to_string()).or_insert(0);
-            *count += 1;
-            layer.name.clone().unwrap_or_else(|| match layer.kind {
-                LayerKind::Custom(_) if *count == 1 => stem.to_string(),
-                _ => format!("{stem}{count}"),
-            })
-        };
-        self.layers.iter().map(named).collect()
+        names_of(&self.layers)
     }
+}
+
+/// The name of every layer.
+pub(super) fn names_of(layers: &[LayerSpec]) -> Vec<String> {
+    let mut counts = std::collections::HashMap::new();
+    let named = |layer: &LayerSpec| {
+        let stem = layer.kind.name_stem();
+        let count = counts.entry(stem.to_string()).or_insert(0);
+        *count += 1;
+        layer.name.clone().unwrap_or_else(|| match layer.kind {
+            LayerKind::Custom(_) if *count == 1 => stem.to_string(),
+            _ => format!("{stem}{count}"),
+        })
+    };
+    layers.iter().map(named).collect()
 }

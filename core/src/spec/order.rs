@@ -10,7 +10,8 @@ use super::{Edge, Graph, Origin};
 pub enum Section {
     /// A node that does not depend on its own past: it can be computed over all timesteps at once.
     Node(usize),
-    /// Nodes that read each other through delayed edges, in the order of a timestep: they are computed step by step.
+    /// Nodes that read each other through delayed edges, sorted, which is the order of a timestep: they are computed step by
+    /// step.
     Cycle(Vec<usize>),
 }
 

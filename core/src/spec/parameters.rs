@@ -67,6 +67,10 @@ pub(super) fn parameters(kind: &LayerKind, inputs: &[&[i64]], output: &[i64], dt
             let shape = [linear.out_features, channels];
             with_bias(ParameterSpec::weight(&shape, linear.init), linear.bias, linear.out_features)
         }
+        LayerKind::Scale(scale) => {
+            let shape = if scale.shared { &[1] } else { output };
+            vec![ParameterSpec { trainable: scale.trainable, ..ParameterSpec::constant("weight", shape, scale.weight) }]
+        }
         LayerKind::BatchNorm(norm) => {
             let affine = [("weight", 1.0), ("bias", 0.0)].map(|(name, value)| (name, value, true));
             let running = [("running_mean", 0.0), ("running_var", 1.0)].map(|(name, value)| (name, value, false));

@@ -23,6 +23,9 @@ pub(super) fn output_shape(kind: &LayerKind, inputs: &[&[i64]]) -> Result<Vec<i6
         LayerKind::LeakyRelu(layer) if !layer.negative_slope.is_finite() => {
             Err(format!("negative_slope = {} is not valid: expected a number", layer.negative_slope))
         }
+        LayerKind::Scale(layer) if !layer.weight.is_finite() => {
+            Err(format!("weight = {} is not valid: expected a number", layer.weight))
+        }
         LayerKind::BatchNorm(layer) => batch_norm(*layer, input),
         LayerKind::Dropout(layer) if !(0.0..1.0).contains(&layer.p) => {
             Err(format!("p = {} is not valid: expected a probability of 0 or more and below 1", layer.p))
@@ -34,7 +37,11 @@ pub(super) fn output_shape(kind: &LayerKind, inputs: &[&[i64]]) -> Result<Vec<i6
         },
         LayerKind::Concat => concat(inputs),
         LayerKind::Custom(custom) => custom.output_shape(inputs),
-        LayerKind::Relu | LayerKind::LeakyRelu(_) | LayerKind::Dropout(_) | LayerKind::Neuron(_) => Ok(input.to_vec()),
+        LayerKind::Relu
+        | LayerKind::LeakyRelu(_)
+        | LayerKind::Scale(_)
+        | LayerKind::Dropout(_)
+        | LayerKind::Neuron(_) => Ok(input.to_vec()),
     }
 }
 

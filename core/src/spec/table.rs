@@ -26,6 +26,7 @@ impl LayerKind {
             "max_pool" => table.try_into().map(Self::MaxPool),
             "dropout" => table.try_into().map(Self::Dropout),
             "leaky_relu" => table.try_into().map(Self::LeakyRelu),
+            "scale" => table.try_into().map(Self::Scale),
             "batch_norm" => table.try_into().map(Self::BatchNorm),
             "flatten" if table.is_empty() => Ok(Self::Flatten),
             "relu" if table.is_empty() => Ok(Self::Relu),
@@ -52,6 +53,7 @@ impl LayerKind {
             Self::AvgPool(layer) | Self::MaxPool(layer) => toml::Table::try_from(layer),
             Self::Dropout(layer) => toml::Table::try_from(layer),
             Self::LeakyRelu(layer) => toml::Table::try_from(layer),
+            Self::Scale(layer) => toml::Table::try_from(layer),
             Self::BatchNorm(layer) => toml::Table::try_from(layer),
             Self::Synapse(synapse) => synapse.to_table(),
             Self::Flatten | Self::Relu | Self::Add | Self::Concat => Ok(toml::Table::new()),
@@ -97,18 +99,22 @@ impl Serialize for LayerSpec {
 
 impl<'de> Deserialize<'de> for LayerSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut table = toml::Table::deserialize(deserializer)?;
+        Self::from_table(toml::Table::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl LayerSpec {
+    pub(super) fn from_table(mut table: toml::Table) -> Result<Self, String> {
         let name = match table.remove("name") {
             Some(toml::Value::String(name)) => Some(name),
-            Some(other) => return Err(D::Error::custom(format!("name = {other}: expected a string"))),
+            Some(other) => return Err(format!("name = {other}: expected a string")),
             None => None,
         };
         let from = match table.remove("from") {
-            Some(from) => edges(from).map_err(D::Error::custom)?,
+            Some(from) => edges(from)?,
             None => Vec::new(),
         };
-        let kind = LayerKind::from_table(table).map_err(D::Error::custom)?;
-        Ok(Self { name, from, kind })
+        Ok(Self { name, from, kind: LayerKind::from_table(table)? })
     }
 }
 

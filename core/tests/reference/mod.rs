@@ -11,7 +11,7 @@ use tch_spiking_core::neuron::{
     NeuronError, NeuronModel, PoissonSpiking, Real, RectifiedLinear, RegularSpiking, StateArray, StateVariable,
     StepInput, StochasticSpiking, Synaptic, WithoutRate,
 };
-use tch_spiking_core::spec::{Conv2d, Graph, LayerKind, NeuronSpec, NeuronValues, Node, Origin, Pool};
+use tch_spiking_core::spec::{Conv2d, Edge, Graph, LayerKind, NeuronSpec, NeuronValues, Node, Origin, Pool};
 
 /// What every layer did.
 pub struct Trace {
@@ -47,11 +47,14 @@ impl Reference<'_> {
         for (step, input) in inputs.iter().enumerate() {
             let mut now: Vec<Vec<f64>> = Vec::new();
             for (index, node) in self.graph.nodes.iter().enumerate() {
-                let read = |origin: Origin| match origin {
-                    Origin::Input => input.to_vec(),
-                    Origin::Node(from) => now[from].clone(),
+                let read = |edge: &Edge| match (edge.from, step.checked_sub(1)) {
+                    (from, None) if edge.delayed => vec![0.0; sizes(self.graph.shape_of(from)).iter().product()],
+                    (Origin::Input, Some(before)) if edge.delayed => inputs[before].to_vec(),
+                    (Origin::Node(from), Some(before)) if edge.delayed => trace.outputs[from][before].clone(),
+                    (Origin::Input, _) => input.to_vec(),
+                    (Origin::Node(from), _) => now[from].clone(),
                 };
-                let inputs: Vec<Vec<f64>> = node.inputs.iter().map(|edge| read(edge.from)).collect();
+                let inputs: Vec<Vec<f64>> = node.inputs.iter().map(read).collect();
                 let output = match &node.kind {
                     LayerKind::Neuron(spec) => {
                         let current = self.current(spec, node, &states[index], &inputs[0]);
@@ -173,6 +176,10 @@ impl Reference<'_> {
                 inputs[1..].iter().fold(input.clone(), add)
             }
             LayerKind::Concat => inputs.concat(),
+            LayerKind::Scale(_) => {
+                let weights = self.parameter(node, "weight").values.iter().cycle();
+                input.iter().zip(weights).map(|(x, w)| x * w).collect()
+            }
             other => panic!("{}", other.type_name()),
         }
     }

@@ -11,7 +11,7 @@ use tch_spiking_core::neuron::{
 };
 use tch_spiking_core::spec::{
     Conv2d, Distribution, Dropout, EdgeSpec, Graph, InitialVoltage, LayerKind, LayerSpec, LearnPer, Linear, NeuronSpec,
-    Pool, SynapseSpec,
+    Pool, Scale, SynapseSpec,
 };
 use tch_spiking_core::synapse::Synapse;
 
@@ -48,13 +48,35 @@ fn case(input: Vec<i64>, choices: &[Choice], seed: u64, steps: usize) -> Case {
     for choice in choices {
         growing.layer(*choice, &mut rng);
     }
-    let spec = growing.close(&mut rng);
+    let mut spec = growing.close(&mut rng);
+    if rng.random_bool(0.6) {
+        delay(&mut spec, &mut rng);
+    }
     let parameters = fill(&spec, &mut rng);
     let size = sizes(&spec.input).iter().product::<usize>() * steps;
     let sparse = rng.random_bool(0.3);
     let value = |_| if sparse && rng.random_bool(0.8) { 0.0 } else { rng.random_range(-1.0..3.0) };
     let sequence = (0..size).map(value).collect();
     Case { spec, parameters, seed, steps, sequence }
+}
+
+/// Adds delayed inputs to sums, from anywhere: they close cycles, through one another too, or do not.
+fn delay(spec: &mut NetworkSpec, rng: &mut ChaCha8Rng) {
+    let graph = Graph::new(spec).unwrap();
+    let mut sources: Vec<(String, Vec<i64>)> = vec![(EdgeSpec::INPUT.to_string(), spec.input.clone())];
+    sources.extend(graph.nodes.iter().map(|node| (node.name.clone(), node.shape.clone())));
+    for (index, layer) in spec.layers.iter_mut().enumerate() {
+        if !matches!(layer.kind, LayerKind::Add) {
+            continue;
+        }
+        let alike: Vec<_> = sources.iter().filter(|(_, shape)| *shape == graph.nodes[index].shape).collect();
+        for _ in 0..rng.random_range(0..3) {
+            // Itself included.
+            let (name, _) = alike[rng.random_range(0..alike.len())];
+            let at = rng.random_range(0..=layer.from.len());
+            layer.from.insert(at, EdgeSpec::delayed(name));
+        }
+    }
 }
 
 /// Parameters with which many neurons spike.
@@ -140,7 +162,7 @@ impl Growing {
             let fitting: Vec<usize> = (0..self.nodes.len()).filter(|&index| test(&self.nodes[index].1)).collect();
             vec![from, fitting[usize::from(b) % fitting.len()], fitting[usize::from(c) % fitting.len()]]
         };
-        match kind % 15 {
+        match kind % 16 {
             0 | 1 => {
                 let groups = if shape[0] % 2 == 0 && b % 3 == 0 { 2 } else { 1 };
                 let channels = [2, 4, 6, 18, 40, 68][usize::from(c) % 6];
@@ -183,6 +205,10 @@ impl Growing {
                 let synapse = if b % 2 == 0 { Synapse::Lowpass { tau } } else { Synapse::Alpha { tau } };
                 let learn = b % 4 < 2 && tau > 0.0;
                 self.add(LayerKind::Synapse(SynapseSpec { synapse, learn }), &[from]);
+            }
+            15 => {
+                let scale = if b % 2 == 0 { Scale::new(1.0) } else { Scale::new(1.0).shared() };
+                self.add(LayerKind::Scale(scale), &[from]);
             }
             9 => {
                 self.add(LayerKind::Flatten, &[from]);

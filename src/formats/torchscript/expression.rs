@@ -27,6 +27,7 @@ pub(super) fn stateless(layer: &Layer, name: &str, inputs: &[&str]) -> String {
         LayerKind::Flatten => format!("torch.flatten({input}, 1, -1)"),
         LayerKind::Relu => format!("torch.relu({input})"),
         LayerKind::LeakyRelu(relu) => format!("torch.leaky_relu({input}, {})", number(relu.negative_slope)),
+        LayerKind::Scale(_) => format!("torch.mul({input}, self.{name}.weight)"),
         LayerKind::BatchNorm(norm) => format!(
             "torch.batch_norm({input}, {}, {}, self.{name}.running_mean, self.{name}.running_var, False, {}, {}, True)",
             optional("weight", norm.affine),
