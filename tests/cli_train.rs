@@ -19,12 +19,14 @@ const FILES: [&str; 8] = [
     "weights.safetensors",
 ];
 
-const METRICS: [&str; 8] = [
+const METRICS: [&str; 10] = [
     "epoch",
     "loss",
     "train_accuracy",
     "validation_accuracy",
     "spiking_accuracy",
+    "spiking_steps",
+    "spikes_per_image",
     "learning_rate",
     "images_per_second",
     "seconds",
@@ -110,7 +112,12 @@ fn results_go_to_stdout_and_progress_to_stderr() {
         |text: &str| text.lines().filter_map(|line| line.split_whitespace().next().map(String::from)).collect();
     let (results, progress): (Vec<_>, Vec<_>) = (starts(&said.stdout), starts(&said.stderr));
     assert_eq!(results, ["test", "saved"], "{}", said.stdout);
-    assert_eq!(progress, ["data", "network", "device", "run", "epoch", "epoch", "testing"], "{}", said.stderr);
+    assert_eq!(
+        progress,
+        ["data", "network", "device", "run", "epoch", "spikes", "epoch", "spikes", "testing"],
+        "{}",
+        said.stderr
+    );
     // Not a terminal: plain lines.
     assert!(!said.stderr.contains(['\u{1b}', '\r']), "{:?}", said.stderr);
 

@@ -20,7 +20,7 @@ use tch_spiking::train::{
 };
 use tch_spiking::{Experiment, Result, SpikingSequential, Synapse, operation};
 
-const SGD: OptimizerConfig = OptimizerConfig::Sgd { momentum: 0.0, nesterov: false };
+const SGD: OptimizerConfig = OptimizerConfig::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
 
 /// Three arms of a spiral, `count` points each.
 fn spirals(count: i64) -> Labelled {
@@ -405,7 +405,7 @@ impl Objective for Margin {
     }
 
     fn right(&self, output: &Activity, target: &Target) -> Result<Option<Tensor>> {
-        CrossEntropy.right(output, target)
+        CrossEntropy::default().right(output, target)
     }
 }
 
@@ -448,7 +448,7 @@ fn objectives_say_what_they_cannot_compare() {
     let classes = || Target::Classes(Tensor::zeros([4], (Kind::Int64, Device::Cpu)));
     let values = |shape: &[i64]| Target::Values(Tensor::zeros(shape, options));
     let error = |objective: &dyn Objective, target| objective.loss(&output(), &target).unwrap_err().to_string();
-    assert!(error(&CrossEntropy, values(&[4, 3])).contains("expected classes"));
+    assert!(error(&CrossEntropy::default(), values(&[4, 3])).contains("expected classes"));
     assert!(error(&MeanSquaredError, classes()).contains("expected values"));
     let error = error(&MeanSquaredError, values(&[4, 2]));
     assert!(error.contains("[4, 3]") && error.contains("[4, 2]"), "{error}");

@@ -11,7 +11,7 @@ use tch::Device;
 use tch_spiking::data::DatasetName;
 use tch_spiking::device;
 use tch_spiking::run::{Run, RunFolder};
-use tch_spiking::train::{LayerTime, Outcome, Precision, Profile, TrainError};
+use tch_spiking::train::{LayerTime, Method, Outcome, Precision, Profile, TrainError, has_rates};
 use tch_spiking::weights::{load_into, load_network};
 use tch_spiking::{Error, Experiment};
 
@@ -19,7 +19,7 @@ use super::chosen::load_as;
 use super::train_watcher::Watcher;
 use super::{Console, Interrupted, interrupt_flag};
 
-/// Train a network as rates; evaluate it as spikes after every epoch
+/// Train a network, as rates or through time; evaluate it as spikes after every epoch
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without options: the reference network (three convolutions with LIF neurons) on MNIST, 10 epochs.
@@ -115,7 +115,9 @@ fn start(args: &TrainArgs, console: &Console, device: Device) -> anyhow::Result<
     }
     experiment.data.dataset = args.dataset.clone().unwrap_or(experiment.data.dataset);
     experiment.data.path = args.data.clone().or(experiment.data.path);
-    experiment.training.epochs = args.epochs.unwrap_or(experiment.training.epochs);
+    if let Some(epochs) = args.epochs {
+        experiment.training.set_total_epochs(epochs)?;
+    }
     experiment.training.precision = args.precision.unwrap_or(experiment.training.precision);
     experiment.seed = console.seed.unwrap_or(experiment.seed);
     for assignment in &args.assignments {
@@ -146,7 +148,9 @@ fn resume(args: &TrainArgs, path: &Path, console: &Console, device: Device) -> a
         );
     }
     experiment.data.path = args.data.clone().or(experiment.data.path);
-    experiment.training.epochs = args.epochs.unwrap_or(experiment.training.epochs);
+    if let Some(epochs) = args.epochs {
+        experiment.training.set_total_epochs(epochs)?;
+    }
     let mut run = load(experiment, device, console)?;
     folder.resume(&mut run)?;
     folder.write_config(run.experiment())?;
@@ -170,10 +174,29 @@ fn introduce(run: &Run, folder: &RunFolder, console: &Console) {
     let precision = json!(trainer.config().precision);
     let precision = precision.as_str().unwrap_or_default();
     console.note(&format!("device    {device}, {} threads, {precision}", tch::get_num_threads()));
+    describe_stages(run, console);
     console.note(&format!("run       {}", folder.path().display()));
     let position = trainer.position();
     if *position != Default::default() {
         console.note(&format!("resumed   after epoch {}, step {}", position.epoch, position.step));
+    }
+}
+
+/// A line for each stage, or for the method of a training without stages; none for rates alone.
+fn describe_stages(run: &Run, console: &Console) {
+    let (trainer, stages) = (run.trainer(), run.experiment().training.in_stages());
+    if stages.len() == 1 && trainer.method() == Method::Rate {
+        return;
+    }
+    for (number, stage) in (1..).zip(&stages) {
+        let steps = stage.method.steps(trainer.network());
+        let steps = steps.map_or_else(String::new, |steps| format!(" of {steps} steps"));
+        let (method, epochs, rate) = (stage.method.name(), stage.epochs, stage.learning_rate);
+        let text = format!("{method}{steps}, {epochs} epochs, learning rate {rate}");
+        match stages.len() {
+            1 => console.note(&format!("method    {text}")),
+            _ => console.note(&format!("stage     {number}: {text}")),
+        }
     }
 }
 
@@ -188,11 +211,14 @@ fn finish(
         return interrupted(run, folder);
     }
     let trainer = run.trainer();
-    let (steps, metrics) = (trainer.network().spec().steps, &trainer.position().history);
+    let metrics = &trainer.position().history;
+    let trained_steps = trainer.method().steps(trainer.network());
+    let steps = trainer.network().spec().steps.max(trained_steps.unwrap_or(1));
     let images = run.test_samples().map_or(0, |samples| samples.len());
     if images > 0 {
         let images = grouped(images);
-        console.note(&format!("testing   {images} images, as rates and as {steps} steps of spikes"));
+        let rates = if has_rates(trainer.network()) { "as rates and " } else { "" };
+        console.note(&format!("testing   {images} images, {rates}as {steps} steps of spikes"));
     }
     let style = ProgressStyle::with_template("testing   {bar:30} {pos}/{len}  {eta} left").unwrap_or_else(|_| plain());
     let bar = console.progress(images as u64, style);
@@ -209,9 +235,15 @@ fn finish(
             .emit(&json!({ "run": folder.path().to_string_lossy(), "dataset": run.source(), "metrics": metrics }));
     };
     folder.save_result(trainer, &summary)?;
-    if let (Some(rates), Some(spikes)) = (summary.test_rate_accuracy, summary.test_spiking_accuracy) {
-        let (rates, spikes) = (percent(rates), percent(spikes));
-        console.print(&format!("test      {rates} as rates, {spikes} as spikes after {steps} steps"));
+    if let Some(spikes) = summary.test_spiking_accuracy {
+        let rates = summary.test_rate_accuracy.map(|rates| format!("{} as rates, ", percent(rates)));
+        let (rates, spikes) = (rates.unwrap_or_default(), percent(spikes));
+        console.print(&format!("test      {rates}{spikes} as spikes after {steps} steps"));
+        let at_trained = trained_steps.filter(|trained| *trained < steps);
+        let at_trained = at_trained.and_then(|trained| Some((trained, summary.accuracy_after(trained)?)));
+        if let Some((trained, accuracy)) = at_trained {
+            console.print(&format!("          {} as spikes after the {trained} steps of training", percent(accuracy)));
+        }
     }
     console.print(&format!("saved     {}", folder.path().display()));
     let mut result = serde_json::to_value(&summary)?;

@@ -7,7 +7,7 @@ use tch_spiking::run::RunFolder;
 use tch_spiking::train::{EpochMetrics, Observer, Progress, Trainer};
 
 use super::Console;
-use super::train::percent;
+use super::train::{grouped, percent};
 
 /// Shows the progress of training, and saves after every epoch.
 pub struct Watcher<'a> {
@@ -65,17 +65,18 @@ impl Observer for Watcher<'_> {
         self.folder.save_epoch(trainer)?;
         self.console.detail(&format!("saved     {}", self.folder.last().display()));
         self.said = Instant::now();
+        let stages = trainer.config().stages.len();
+        let stage = metrics.stage.map_or_else(String::new, |stage| format!("  stage {stage}/{stages}"));
         self.console.note(&format!(
-            "epoch {:>3}/{}  loss {:.4}{}{}{}  {:.0} images/s  {:.1} s",
+            "epoch {:>3}/{}{stage}  loss {:.4}{}{}  {:.1} s",
             metrics.epoch,
-            trainer.config().epochs,
+            trainer.epochs(),
             metrics.loss,
             optional("train", metrics.train_accuracy),
-            optional("validation", metrics.validation_accuracy),
-            optional("spiking", metrics.spiking_accuracy),
-            metrics.images_per_second,
+            optional("rates", metrics.validation_accuracy),
             metrics.seconds,
         ));
+        self.console.note(&describe_spikes(metrics));
         Ok(())
     }
 }
@@ -83,4 +84,16 @@ impl Observer for Watcher<'_> {
 /// `  name 98.74 %`, or nothing.
 fn optional(name: &str, accuracy: Option<f64>) -> String {
     accuracy.map_or_else(String::new, |accuracy| format!("  {name} {}", percent(accuracy)))
+}
+
+/// What an epoch's line says of spikes, and its speed.
+fn describe_spikes(metrics: &EpochMetrics) -> String {
+    let result = match (metrics.spiking_accuracy, metrics.spiking_loss) {
+        (Some(accuracy), _) => format!("{}  ", percent(accuracy)),
+        (None, Some(loss)) => format!("loss {loss:.4}  "),
+        (None, None) => String::new(),
+    };
+    let steps = metrics.spiking_steps.map_or_else(String::new, |steps| format!("after {steps} steps  "));
+    let spikes = metrics.spikes_per_image.map(|spikes| format!("{} per image  ", grouped(spikes.round() as i64)));
+    format!("  spikes  {result}{steps}{}{:.0} images/s", spikes.unwrap_or_default(), metrics.images_per_second)
 }

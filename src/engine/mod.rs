@@ -23,6 +23,7 @@ mod simulation;
 
 pub use activity::Activity;
 pub use observer::{Observer, Recorded, Visit};
+pub(crate) use observers::FirstNonFinite;
 pub use pass::{Mode, Pass, TrainingStep, forward};
 pub use recording::Recording;
 pub use simulation::Simulation;

@@ -12,8 +12,8 @@ const MOST_IN_SINGLE: i64 = 1000;
 
 /// Finds the first layer whose activity contains a NaN or an infinity.
 #[derive(Debug, Default)]
-pub(super) struct FirstNonFinite {
-    pub(super) index: Option<usize>,
+pub(crate) struct FirstNonFinite {
+    pub(crate) index: Option<usize>,
 }
 
 impl Observer for FirstNonFinite {

@@ -78,6 +78,8 @@ pub struct Chart {
     pub y_log: bool,
     /// Ticks of the horizontal axis at whole numbers only, as for epochs.
     pub x_whole: bool,
+    /// Places on the horizontal axis that a dotted vertical line marks.
+    pub marks: Vec<f64>,
 }
 
 /// Draws a line chart of 720 by 440 pixels, with a legend above the plotting area.
@@ -116,6 +118,11 @@ pub(super) fn draw(canvas: &mut Canvas, area: Rect, chart: &Chart) {
     frame.draw_x_axis(canvas, Some(&chart.x_label), chart.x_whole);
     frame.draw_y_axis(canvas, &chart.y_label);
     frame.draw_border(canvas);
+    for place in chart.marks.iter().filter(|place| (x_low..=x_high).contains(*place)) {
+        if let Some(place) = frame.x.pixel(*place) {
+            canvas.line((place, top), (place, bottom), Stroke { colour: MUTED, width: 1.0, dash: "2 4" });
+        }
+    }
     draw_series(canvas, &frame, &chart.series);
     if chart.series.iter().all(|series| series.points.is_empty()) {
         let middle = ((left + right) / 2.0, (top + bottom) / 2.0);

@@ -11,8 +11,9 @@ const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 400.0;
 const MARGIN: f64 = 18.0;
 const GAP: f64 = 24.0;
-/// The accuracy panel is the wider one: its legend has three entries, and it is what is looked at.
-const LOSS_WIDTH: f64 = 350.0;
+/// Widths relative to the accuracy panel's, which is the widest: its legend has three entries, and it is what is looked at.
+const LOSS_SHARE: f64 = 0.62;
+const SPIKES_SHARE: f64 = 0.5;
 /// A loss that falls by more than this factor is drawn on a logarithmic axis.
 const LOGARITHMIC_FROM: f64 = 20.0;
 
@@ -29,6 +30,12 @@ pub struct CurvePoint {
     pub validation_accuracy: Option<f64>,
     /// Accuracy as spikes on a subset of the validation set, if it was measured.
     pub spiking_accuracy: Option<f64>,
+    /// The number of timesteps as spikes.
+    pub spiking_steps: Option<i64>,
+    /// The mean number of spikes per image, if they were counted.
+    pub spikes_per_image: Option<f64>,
+    /// The stage of the training, from 1, if it has several.
+    pub stage: Option<u64>,
     /// Mean loss on the validation set, as rates, if it was measured.
     pub validation_loss: Option<f64>,
     /// Mean loss as spikes on a subset of the validation set, if it was measured.
@@ -41,24 +48,51 @@ impl CurvePoint {
     }
 }
 
-/// Draws loss (left) and accuracy in per cent (right) over the epochs, with the last value of each in its legend.
+/// Draws loss (left), accuracy in per cent (middle) and spikes per image (right) over the epochs, with the last value of
+/// each in its legend.
 ///
-/// A loss that falls by more than a factor of 20 gets a logarithmic axis; where there are no accuracies, the loss gets
-/// all the room.
+/// A loss that falls by more than a factor of 20 gets a logarithmic axis; where there are no accuracies or no spikes, the
+/// others get the room. Dotted lines are between the stages of a training.
 pub fn learning_curve(title: &str, points: &[CurvePoint]) -> Svg {
     let mut canvas = Canvas::new(WIDTH, HEIGHT);
     let heading = text::fit(title, TITLE, true, WIDTH - 2.0 * MARGIN);
     canvas.text((MARGIN, MARGIN + 14.0), &heading, Type::new(TITLE).bold());
-    let top = MARGIN + 30.0;
-    let left = Rect { left: MARGIN, top, width: LOSS_WIDTH, height: HEIGHT - top - 0.5 * MARGIN };
-    let right = Rect { left: left.right() + GAP, width: WIDTH - MARGIN - GAP - left.right(), ..left };
+    let mut panels = vec![(LOSS_SHARE, loss_chart(points))];
     if points.is_empty() || points.iter().any(CurvePoint::has_accuracy) {
-        draw(&mut canvas, left, &loss_chart(points));
-        draw(&mut canvas, right, &accuracy_chart(points));
-    } else {
-        draw(&mut canvas, Rect { width: WIDTH - 2.0 * MARGIN, ..left }, &loss_chart(points));
+        panels.push((1.0, accuracy_chart(points)));
+    }
+    if points.iter().any(|point| point.spikes_per_image.is_some()) {
+        panels.push((SPIKES_SHARE, spikes_chart(points)));
+    }
+    let top = MARGIN + 30.0;
+    let gaps = GAP * (panels.len() - 1) as f64;
+    let unit = (WIDTH - 2.0 * MARGIN - gaps) / panels.iter().map(|(share, _)| share).sum::<f64>();
+    let mut left = MARGIN;
+    for (share, chart) in panels {
+        let area = Rect { left, top, width: share * unit, height: HEIGHT - top - 0.5 * MARGIN };
+        draw(&mut canvas, area, &Chart { marks: stage_changes(points), ..chart });
+        left = area.right() + GAP;
     }
     canvas.finish(title)
+}
+
+/// The places between the epochs of different stages.
+fn stage_changes(points: &[CurvePoint]) -> Vec<f64> {
+    let changes = points.windows(2).filter(|pair| pair[0].stage != pair[1].stage);
+    changes.map(|pair| (pair[0].epoch + pair[1].epoch) / 2.0).collect()
+}
+
+fn spikes_chart(points: &[CurvePoint]) -> Chart {
+    let spikes: Vec<_> = points.iter().filter_map(|point| Some((point.epoch, point.spikes_per_image?))).collect();
+    let top = extent(spikes.iter().map(|point| point.1), false).map(|(_, high)| (0.0, (1.06 * high).max(1.0)));
+    Chart {
+        x_label: "epoch".into(),
+        y_label: "spikes per image".into(),
+        x_whole: true,
+        y_range: top,
+        series: vec![with_last("spikes", spikes, |value| format!("{value:.0}"))],
+        ..Chart::default()
+    }
 }
 
 fn loss_chart(points: &[CurvePoint]) -> Chart {
@@ -90,10 +124,12 @@ fn accuracy_chart(points: &[CurvePoint]) -> Chart {
     let percent = |value: fn(&CurvePoint) -> Option<f64>| -> Vec<_> {
         points.iter().filter_map(|point| Some((point.epoch, 100.0 * value(point)?))).collect()
     };
+    let steps = points.last().and_then(|point| point.spiking_steps);
+    let spiking = steps.map_or("spiking".to_string(), |steps| format!("spiking, {steps} steps"));
     let lines = [
         ("training", percent(|point| point.train_accuracy)),
         ("validation", percent(|point| point.validation_accuracy)),
-        ("spiking", percent(|point| point.spiking_accuracy)),
+        (spiking.as_str(), percent(|point| point.spiking_accuracy)),
     ];
     let values = lines.iter().flat_map(|(_, line)| line.iter().map(|point| point.1));
     let y_range = extent(values, false).map(|(low, high)| {
@@ -157,6 +193,23 @@ mod tests {
             assert!(svg.as_str().contains(text), "{text}");
         }
         assert!(!learning_curve("a run", &points(1)).as_str().contains("spiking"));
+    }
+
+    #[test]
+    fn stages_and_spikes_are_shown() {
+        let point = |epoch: u32| CurvePoint {
+            stage: Some(if epoch > 3 { 2 } else { 1 }),
+            spiking_steps: Some(8),
+            spikes_per_image: Some(100.0 * f64::from(epoch)),
+            ..points(6)[epoch as usize - 1]
+        };
+        let svg = learning_curve("a run", &(1..=6).map(point).collect::<Vec<_>>());
+        for text in ["spiking, 8 steps 97.50 %", "spikes 600", ">spikes per image<"] {
+            assert!(svg.as_str().contains(text), "{text}");
+        }
+        let dotted = |svg: &Svg| svg.as_str().matches("stroke-dasharray=\"2 4\"").count();
+        assert_eq!((dotted(&svg), dotted(&learning_curve("a run", &points(6)))), (3, 0));
+        assert_drawable(&svg);
     }
 
     #[test]

@@ -30,7 +30,7 @@ const FILES: [&str; 6] = [CONFIG, LAST, BEST, METRICS, WEIGHTS, SUMMARY];
 /// | `config.toml` | the experiment, with every key |
 /// | `metrics.jsonl` | one object per epoch |
 /// | `last.safetensors` | the latest checkpoint: weights, optimiser state, position |
-/// | `best.safetensors` | the weights of the epoch with the best validation accuracy |
+/// | `best.safetensors` | the weights of the epoch with the best validation accuracy, of the latest stage |
 /// | `learning_curve.png`, `.svg` | the figure of `metrics.jsonl` |
 /// | `weights.safetensors` | the weights after the last epoch, with their test accuracy, once the run is completed |
 /// | `summary.json` | the result, once the run is completed |
@@ -176,7 +176,7 @@ impl RunFolder {
         // A run that was stopped between its last epoch and its test still has the test to do.
         let &Position { epoch, step, .. } = run.trainer().position();
         let tested_or_beyond = self.tested_after() == Some(epoch) || step > 0;
-        if epoch >= run.trainer().config().epochs && tested_or_beyond {
+        if epoch >= run.trainer().epochs() && tested_or_beyond {
             return Err(TrainError::NothingToDo { done: epoch }.into());
         }
         Ok(())
@@ -194,7 +194,9 @@ impl RunFolder {
     /// If something cannot be written; the previous file is left intact.
     pub fn save_epoch(&self, trainer: &Trainer) -> Result<()> {
         if trainer.position().is_best() {
-            weights::save_network(&self.best(), trainer.network(), &trainer.provenance())?;
+            trainer.with_average(|trainer| {
+                weights::save_network(&self.best(), trainer.network(), &trainer.provenance())
+            })?;
         }
         // The checkpoint comes first: the other files can be restored from it.
         self.save_checkpoint(trainer)?;
@@ -226,6 +228,9 @@ impl RunFolder {
             train_accuracy: metrics.train_accuracy,
             validation_accuracy: metrics.validation_accuracy,
             spiking_accuracy: metrics.spiking_accuracy,
+            spiking_steps: metrics.spiking_steps,
+            spikes_per_image: metrics.spikes_per_image,
+            stage: metrics.stage,
             validation_loss: metrics.validation_loss,
             spiking_loss: metrics.spiking_loss,
         });
@@ -259,7 +264,7 @@ impl RunFolder {
             ("test_steps", steps.map(|steps| steps.to_string())),
         ];
         provenance.facts.extend(facts.into_iter().filter_map(|(name, fact)| Some((name.to_string(), fact?))));
-        weights::save_network(&self.file(WEIGHTS), trainer.network(), &provenance)?;
+        trainer.with_average(|trainer| weights::save_network(&self.file(WEIGHTS), trainer.network(), &provenance))?;
         let path = self.file(SUMMARY);
         let text = serde_json::to_string_pretty(summary).map_err(|error| Error::io("write", &path, error.into()))?;
         write_atomically(path, |file| writeln!(file, "{text}"))

@@ -36,3 +36,11 @@ pub struct Summary {
     /// The version of this library.
     pub version: String,
 }
+
+impl Summary {
+    /// The test accuracy as spikes after `steps` timesteps (from 1), if it was measured.
+    pub fn accuracy_after(&self, steps: i64) -> Option<f64> {
+        let index = usize::try_from(steps).ok()?.checked_sub(1)?;
+        self.test_accuracy_by_step.get(index).copied()
+    }
+}

@@ -11,7 +11,7 @@ use crate::data::{Dataset, DatasetName, Samples, Source, Splits, Target, load_sp
 use crate::error::Result;
 use crate::evaluate::rate_accuracy;
 use crate::network::SpikingSequential;
-use crate::train::{Observer, Outcome, Trainer, score_rates};
+use crate::train::{Observer, Outcome, Trainer, has_rates, score_rates};
 
 /// A running experiment: its trainer and test samples.
 ///
@@ -152,7 +152,7 @@ impl Run {
         self.trainer.run(observer, stop)
     }
 
-    /// Tests the current weights as rates and as spikes, for the specification's number of timesteps; `None` without
+    /// Tests the current weights, or their average if the training has one, as rates and as spikes, for the specification's number of timesteps; `None` without
     /// test samples. `progress` receives the number of samples completed as spikes.
     ///
     /// # Errors
@@ -167,15 +167,22 @@ impl Run {
     /// # Errors
     /// As for [`test`](Self::test), and if stopped.
     pub fn test_until(&self, progress: &mut dyn FnMut(i64), stop: &AtomicBool) -> Result<Option<Summary>> {
+        self.trainer.with_average(|_| self.test_weights(progress, stop))
+    }
+
+    fn test_weights(&self, progress: &mut dyn FnMut(i64), stop: &AtomicBool) -> Result<Option<Summary>> {
         let Some(samples) = self.test_samples() else { return Ok(None) };
         let test = &Until { samples, stop };
         let (network, objective) = (self.trainer.network(), self.trainer.objective());
-        let (test_rate_accuracy, test_rate_loss) = match self.evaluation.classes {
-            true => (Some(rate_accuracy(network, test)?), None),
-            false => (None, Some(score_rates(network, test, objective)?.loss)),
+        let (test_rate_accuracy, test_rate_loss) = match (has_rates(network), self.evaluation.classes) {
+            (true, true) => (Some(rate_accuracy(network, test)?), None),
+            (true, false) => (None, Some(score_rates(network, test, objective)?.loss)),
+            (false, _) => (None, None),
         };
         let all = RatesAndSpikes { sample: usize::MAX, ..self.evaluation };
-        let spikes = all.spikes(network, test, objective, progress)?;
+        // All that it was trained for, if the network's own number of steps is lower.
+        let steps = network.spec().steps.max(self.trainer.method().steps(network).unwrap_or(1));
+        let spikes = all.spikes(network, test, objective, steps, progress)?;
         let position = self.trainer.position();
         Ok(Some(Summary {
             dataset: self.source.clone(),

@@ -6,7 +6,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{EpochMetrics, Position, TrainError, Trainer};
+use super::average::Average;
+use super::{EpochMetrics, Optimizer, Position, TrainError, Trainer};
 use crate::error::{Error, Result};
 use crate::formats::weights::{self, OPTIMIZER_PREFIX, Provenance};
 
@@ -20,6 +21,9 @@ struct SavedPosition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     latest: Option<EpochMetrics>,
     optimizer_steps: u64,
+    /// The number of updates of the weights' average.
+    #[serde(default)]
+    average_updates: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dataset: Option<String>,
 }
@@ -32,16 +36,18 @@ impl Trainer {
     /// # Errors
     /// If it cannot be written; an existing file is left intact.
     pub fn save_checkpoint(&self, path: &Path) -> Result<()> {
+        let (averages, average_updates) = self.average.as_ref().map(Average::state).unwrap_or_default();
         let position = SavedPosition {
             position: self.position.clone(),
             latest: self.position.history.last().cloned(),
             optimizer_steps: self.optimizer.steps(),
+            average_updates,
             dataset: self.dataset.clone(),
         };
         let text = serde_json::to_string(&position).map_err(|error| Error::io("write", path, error.into()))?;
         let mut provenance = self.provenance();
         provenance.facts.insert(POSITION.to_string(), text);
-        let state = self.optimizer.state().into_iter();
+        let state = self.optimizer.state().into_iter().chain(averages);
         let state: Vec<(String, Tensor)> =
             state.map(|(name, tensor)| (format!("{OPTIMIZER_PREFIX}{name}"), tensor)).collect();
         weights::save_network_with(path, &self.network, &provenance, &state)
@@ -69,8 +75,15 @@ impl Trainer {
         let state = file.tensors.iter().filter_map(|(name, tensor)| {
             Some((name.strip_prefix(OPTIMIZER_PREFIX)?.to_string(), tensor.shallow_clone()))
         });
-        self.optimizer.load_state(&state.collect::<BTreeMap<_, _>>(), saved.optimizer_steps)?;
+        let state = state.collect::<BTreeMap<_, _>>();
+        let stage = self.stage_of(saved.position.epoch);
+        let mut optimizer = Optimizer::new(stage.config.optimizer, self.network.named_parameters())?;
+        optimizer.load_state(&state, saved.optimizer_steps)?;
+        let average = stage.average(&self.network).map(|average| average.at(&state, saved.average_updates));
+        let average = average.transpose()?;
         weights::load_into(&self.network, &file.tensors)?;
+        self.enter_stage_of(saved.position.epoch)?;
+        (self.optimizer, self.average) = (optimizer, average);
         let SavedPosition { mut position, latest, .. } = saved;
         let all = std::mem::take(&mut position.history);
         match position.best {

@@ -18,6 +18,28 @@ pub enum TrainError {
         /// The valid values.
         expected: &'static str,
     },
+    /// A method of training has an invalid parameter, or cannot train the network.
+    #[error("{0}")]
+    Method(String),
+    /// A regulariser names a layer that the network does not have.
+    #[error("training.regularisers: {0}")]
+    Regulariser(String),
+    /// A stage is not valid.
+    #[error("training.stages, stage {number}: {cause}")]
+    Stage {
+        /// The stage, from 1.
+        number: usize,
+        /// What is not valid.
+        cause: Box<TrainError>,
+    },
+    /// The requested number of epochs ends before the last stage.
+    #[error("{epochs} epochs end before the last stage: the stages before it take {before}, expected more")]
+    EpochsOfStages {
+        /// The requested number.
+        epochs: u64,
+        /// The epochs of all stages but the last.
+        before: u64,
+    },
     /// There are no training samples.
     #[error("there are no training samples")]
     NoSamples,

@@ -4,7 +4,8 @@ use std::fmt::Debug;
 
 use tch::{Kind, Tensor};
 
-use super::{Objective, Trainer};
+use super::watch::Watch;
+use super::{Method, Objective, Trainer, has_rates};
 use crate::data::{Samples, batches};
 use crate::error::Result;
 use crate::network::SpikingSequential;
@@ -29,17 +30,32 @@ pub struct Evaluated {
     pub spiking_loss: Option<f64>,
     /// Accuracy on a fixed subset, as spikes (0 to 1).
     pub spiking_accuracy: Option<f64>,
+    /// The number of timesteps of still samples as spikes.
+    pub spiking_steps: Option<i64>,
+    /// The mean number of spikes of all neurons per sample.
+    pub spikes_per_image: Option<f64>,
 }
 
-/// Loss and accuracy of the validation samples as rates, if there are any: the default of a [`Trainer`].
+/// Loss and accuracy of the validation samples, if there are any: as rates, where all neurons have one; and by a method
+/// over time, as spikes at the trained number of timesteps. The default of a [`Trainer`].
 #[derive(Clone, Copy, Debug, Default)]
-pub struct AsRates;
+pub struct AsTrained;
 
-impl Evaluation for AsRates {
+impl Evaluation for AsTrained {
     fn evaluate(&self, trainer: &Trainer) -> Result<Evaluated> {
         let Some(validation) = trainer.validation() else { return Ok(Evaluated::default()) };
-        let score = score_rates(trainer.network(), validation, trainer.objective())?;
-        Ok(Evaluated { validation_loss: Some(score.loss), validation_accuracy: score.accuracy, ..Evaluated::default() })
+        let (network, method, objective) = (trainer.network(), trainer.method(), trainer.objective());
+        let mut evaluated = Evaluated::default();
+        if has_rates(network) {
+            let rates = score_rates(network, validation, objective)?;
+            (evaluated.validation_loss, evaluated.validation_accuracy) = (Some(rates.loss), rates.accuracy);
+        }
+        if method != Method::Rate {
+            let spikes = score(method, network, validation, objective)?;
+            (evaluated.spiking_loss, evaluated.spiking_accuracy) = (Some(spikes.loss), spikes.accuracy);
+            evaluated.spiking_steps = method.steps(network);
+        }
+        Ok(evaluated)
     }
 }
 
@@ -58,13 +74,30 @@ const BATCH: i64 = 500;
 /// Computes loss and accuracy of `samples` with the network as rates, without gradients.
 ///
 /// # Errors
-/// If the samples do not match the network, or their targets do not match the objective.
+/// If the samples do not match the network, their targets do not match the objective, or neurons have no rate.
 pub fn score_rates(network: &SpikingSequential, samples: &dyn Samples, objective: &dyn Objective) -> Result<Score> {
+    score(Method::Rate, network, samples, objective)
+}
+
+/// Computes loss and accuracy of `samples` as `method` trains the network, without gradients: the objective reads the
+/// output of as many timesteps.
+///
+/// # Errors
+/// If the samples do not match the network, their targets do not match the objective, or the method needs a rate that
+/// neurons do not have.
+pub fn score(
+    method: Method,
+    network: &SpikingSequential,
+    samples: &dyn Samples,
+    objective: &dyn Objective,
+) -> Result<Score> {
     let _without_gradient = tch::no_grad_guard();
-    let (mut loss, mut right) = (0.0, None);
+    let (mut loss, mut right, mut done) = (0.0, None, 0);
+    let mut watch = Watch::new(network, objective.readout());
     for batch in batches(samples, samples.len(), BATCH, network) {
         let batch = batch?;
-        let output = network.rates_activity(&batch.input, None)?;
+        let output = watch.run(method, network, &batch.input, None, done)?;
+        done += batch.input.batch().unsigned_abs();
         let of_batch = objective.loss(&output, &batch.target)?.f_to_kind(Kind::Double)?.f_double_value(&[])?;
         loss += of_batch * batch.input.batch() as f64;
         let count = |count: Tensor| count.f_int64_value(&[]);

@@ -8,20 +8,33 @@ use serde::{Deserialize, Serialize};
 pub struct EpochMetrics {
     /// The epoch, from 1.
     pub epoch: u64,
-    /// Mean training loss over the steps of the epoch.
+    /// The stage, from 1; `None` if the training has only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<u64>,
+    /// Mean training loss, with the penalties of regularisers, over the steps of the epoch.
     pub loss: f64,
-    /// Accuracy on the training samples over the steps of the epoch, as rates.
+    /// Accuracy on the training samples over the steps of the epoch, as the method computes them.
     pub train_accuracy: Option<f64>,
-    /// Accuracy on the validation samples after the epoch, as rates; `None` without validation samples.
+    /// Accuracy on the validation samples after the epoch, as rates; `None` without validation samples, or where
+    /// neurons have no rate.
     pub validation_accuracy: Option<f64>,
     /// Accuracy on a fixed subset after the epoch, as spikes at the last step; `None` if the subset is empty.
     pub spiking_accuracy: Option<f64>,
+    /// The number of timesteps as spikes of still samples: that of the method, or the network's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spiking_steps: Option<i64>,
+    /// The mean number of spikes of all neurons per sample, if they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spikes_per_image: Option<f64>,
     /// Mean loss of the validation samples after the epoch, as rates, if it was evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_loss: Option<f64>,
     /// Mean loss of a fixed subset after the epoch, as spikes, if it was evaluated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spiking_loss: Option<f64>,
+    /// Whether the method of training computes spikes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trained_as_spikes: bool,
     /// The learning rate at the end of the epoch.
     pub learning_rate: f64,
     /// Training samples per second.
@@ -31,11 +44,16 @@ pub struct EpochMetrics {
 }
 
 impl EpochMetrics {
-    /// The value that is highest in the best epoch: the accuracy on the validation samples, or on the training samples
-    /// if there are none; without accuracies, the negated loss.
+    /// The value that is highest in the best epoch, of those of a stage: the accuracy on the validation samples, or on the
+    /// training samples if there are none; without accuracies, the negated loss. Of an epoch that was trained as spikes,
+    /// it is the accuracy (or the negated loss) as spikes, if it was evaluated.
     pub fn score(&self) -> f64 {
-        let accuracy = self.validation_accuracy.or(self.train_accuracy);
-        accuracy.unwrap_or_else(|| -self.validation_loss.unwrap_or(self.loss))
+        let (accuracy, loss) = match self.trained_as_spikes {
+            true => (self.spiking_accuracy, self.spiking_loss),
+            false => (None, None),
+        };
+        let accuracy = accuracy.or(self.validation_accuracy).or(self.train_accuracy);
+        accuracy.unwrap_or_else(|| -loss.or(self.validation_loss).unwrap_or(self.loss))
     }
 }
 

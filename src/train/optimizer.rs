@@ -1,4 +1,4 @@
-//! Optimisers as Keras defines them, with state that can be saved.
+//! Optimisers with state that can be saved.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ use crate::error::Result;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum OptimizerConfig {
-    /// RMSprop: `v = rho v + (1 - rho) g^2`, step `lr g / sqrt(v + epsilon)`: epsilon inside the root, as in Keras.
+    /// RMSprop: `v = rho v + (1 - rho) g^2`, step `lr g / sqrt(v + epsilon)`: epsilon inside the root, as in Keras
+    /// (PyTorch has it outside).
     Rmsprop {
         /// Decay rate of the moving average of squared gradients.
         #[serde(default = "rho")]
@@ -20,10 +21,13 @@ pub enum OptimizerConfig {
         /// Added to the mean square, for numerical stability.
         #[serde(default = "epsilon")]
         epsilon: f64,
+        /// Coefficient of the L2 penalty: `g` becomes `g + weight_decay p`, as in PyTorch.
+        #[serde(default)]
+        weight_decay: f64,
     },
-    /// Adam, Kingma & Ba (2015), in the last form of section 2: step
-    /// `lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)`. With `weight_decay` above 0 it is AdamW:
-    /// parameters also decay by `lr weight_decay` per step.
+    /// Adam, Kingma & Ba (2015), in the last form of section 2, as in Keras: step
+    /// `lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)`. With `weight_decay` above 0, parameters also decay
+    /// by `lr weight_decay` per step, as in AdamW.
     Adam {
         /// Decay rate of the moving average of gradients.
         #[serde(default = "beta1")]
@@ -38,6 +42,22 @@ pub enum OptimizerConfig {
         #[serde(default)]
         weight_decay: f64,
     },
+    /// AdamW, Loshchilov & Hutter (2019), as in PyTorch: parameters decay by `lr weight_decay`, then the step is
+    /// `lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon)`.
+    Adamw {
+        /// Decay rate of the moving average of gradients.
+        #[serde(default = "beta1")]
+        beta1: f64,
+        /// Decay rate of the moving average of squared gradients.
+        #[serde(default = "beta2")]
+        beta2: f64,
+        /// Added to the root, for numerical stability.
+        #[serde(default = "epsilon_of_adamw")]
+        epsilon: f64,
+        /// Decoupled weight decay coefficient.
+        #[serde(default = "decay_of_adamw")]
+        weight_decay: f64,
+    },
     /// Stochastic gradient descent: `m = momentum m - lr g`, step `m`, or with `nesterov` `momentum m - lr g`.
     Sgd {
         /// The momentum coefficient.
@@ -46,6 +66,9 @@ pub enum OptimizerConfig {
         /// Whether to use Nesterov momentum.
         #[serde(default)]
         nesterov: bool,
+        /// Coefficient of the L2 penalty: `g` becomes `g + weight_decay p`, as in PyTorch.
+        #[serde(default)]
+        weight_decay: f64,
     },
 }
 
@@ -61,10 +84,16 @@ fn beta2() -> f64 {
 fn epsilon() -> f64 {
     1e-7
 }
+fn epsilon_of_adamw() -> f64 {
+    1e-8
+}
+fn decay_of_adamw() -> f64 {
+    0.01
+}
 
 impl Default for OptimizerConfig {
     fn default() -> Self {
-        Self::Rmsprop { rho: rho(), epsilon: epsilon() }
+        Self::Rmsprop { rho: rho(), epsilon: epsilon(), weight_decay: 0.0 }
     }
 }
 
@@ -74,11 +103,29 @@ impl OptimizerConfig {
         Self::Adam { beta1: beta1(), beta2: beta2(), epsilon: epsilon(), weight_decay: 0.0 }
     }
 
+    /// AdamW with the parameters of PyTorch.
+    pub fn adamw() -> Self {
+        Self::Adamw { beta1: beta1(), beta2: beta2(), epsilon: epsilon_of_adamw(), weight_decay: decay_of_adamw() }
+    }
+
+    /// Stochastic gradient descent without momentum and weight decay.
+    pub fn sgd() -> Self {
+        Self::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 }
+    }
+
+    /// The coefficient of the L2 penalty.
+    fn penalty(self) -> f64 {
+        match self {
+            Self::Rmsprop { weight_decay, .. } | Self::Sgd { weight_decay, .. } => weight_decay,
+            Self::Adam { .. } | Self::Adamw { .. } => 0.0,
+        }
+    }
+
     /// The names of the state tensors per parameter.
     fn slots(self) -> &'static [&'static str] {
         match self {
             Self::Rmsprop { .. } => &["mean_square"],
-            Self::Adam { .. } => &["mean", "mean_square"],
+            Self::Adam { .. } | Self::Adamw { .. } => &["mean", "mean_square"],
             Self::Sgd { momentum, .. } if momentum > 0.0 => &["momentum"],
             Self::Sgd { .. } => &[],
         }
@@ -96,12 +143,17 @@ impl OptimizerConfig {
             false => Err(TrainError::config("training.optimizer", name, value, "a number above 0")),
         };
         match self {
-            Self::Rmsprop { rho, epsilon } => fraction("rho", rho).and(positive("epsilon", epsilon)),
-            Self::Adam { beta1, beta2, epsilon, weight_decay } => fraction("beta1", beta1)
+            Self::Rmsprop { rho, epsilon, weight_decay } => {
+                fraction("rho", rho).and(positive("epsilon", epsilon)).and(fraction("weight_decay", weight_decay))
+            }
+            Self::Adam { beta1, beta2, epsilon, weight_decay }
+            | Self::Adamw { beta1, beta2, epsilon, weight_decay } => fraction("beta1", beta1)
                 .and(fraction("beta2", beta2))
                 .and(positive("epsilon", epsilon))
                 .and(fraction("weight_decay", weight_decay)),
-            Self::Sgd { momentum, .. } => fraction("momentum", momentum),
+            Self::Sgd { momentum, weight_decay, .. } => {
+                fraction("momentum", momentum).and(fraction("weight_decay", weight_decay))
+            }
         }
     }
 }
@@ -129,6 +181,11 @@ impl Optimizer {
         };
         let slots = parameters.iter().map(zeros).collect::<Result<_, _>>()?;
         Ok(Self { config, parameters, slots, steps: 0 })
+    }
+
+    /// The optimiser's configuration.
+    pub fn config(&self) -> OptimizerConfig {
+        self.config
     }
 
     /// The number of steps taken.
@@ -208,8 +265,16 @@ fn update(
     gradient: &Tensor,
     slots: &mut [Tensor],
 ) -> Result<(), TchError> {
+    let penalised;
+    let gradient = match config.penalty() {
+        penalty if penalty > 0.0 => {
+            penalised = gradient.f_add(&parameter.f_mul_scalar(penalty)?)?;
+            &penalised
+        }
+        _ => gradient,
+    };
     match (config, slots) {
-        (OptimizerConfig::Rmsprop { rho, epsilon }, [mean_square]) => {
+        (OptimizerConfig::Rmsprop { rho, epsilon, .. }, [mean_square]) => {
             let _ = mean_square.f_mul_scalar_(rho)?.f_addcmul_(gradient, &gradient.f_mul_scalar(1.0 - rho)?)?;
             let root = mean_square.f_add_scalar(epsilon)?.f_sqrt_()?;
             let _ = parameter.f_addcdiv_(&gradient.f_mul_scalar(-learning_rate)?, &root)?;
@@ -225,7 +290,16 @@ fn update(
             let root = mean_square.f_sqrt()?.f_add_scalar_(epsilon)?;
             let _ = parameter.f_addcdiv_(&mean.f_mul_scalar(-rate)?, &root)?;
         }
-        (OptimizerConfig::Sgd { momentum, nesterov }, [velocity]) => {
+        (OptimizerConfig::Adamw { beta1, beta2, epsilon, weight_decay }, [mean, mean_square]) => {
+            let _ = parameter.f_mul_scalar_(1.0 - learning_rate * weight_decay)?;
+            let _ = mean.f_mul_scalar_(beta1)?.f_add_(&gradient.f_mul_scalar(1.0 - beta1)?)?;
+            let _ = mean_square.f_mul_scalar_(beta2)?.f_addcmul_(gradient, &gradient.f_mul_scalar(1.0 - beta2)?)?;
+            let step = step.min(i32::MAX as u64) as i32;
+            let root = mean_square.f_sqrt()?.f_div_scalar_((1.0 - beta2.powi(step)).sqrt())?.f_add_scalar_(epsilon)?;
+            let rate = learning_rate / (1.0 - beta1.powi(step));
+            let _ = parameter.f_addcdiv_(&mean.f_mul_scalar(-rate)?, &root)?;
+        }
+        (OptimizerConfig::Sgd { momentum, nesterov, .. }, [velocity]) => {
             let descent = gradient.f_mul_scalar(-learning_rate)?;
             let _ = velocity.f_mul_scalar_(momentum)?.f_add_(&descent)?;
             let _ = match nesterov {
@@ -247,11 +321,17 @@ mod tests {
 
     /// Parameters after three steps on the loss `sum(p^2 * [1, 2])` from `[1, -2]`.
     fn three_steps(config: OptimizerConfig) -> Vec<f64> {
+        three_steps_to(0.0, config)
+    }
+
+    /// The same on the loss `sum((p - goal)^2 * [1, 2])`.
+    fn three_steps_to(goal: f64, config: OptimizerConfig) -> Vec<f64> {
         let parameter = Tensor::from_slice(&[1.0, -2.0]).set_requires_grad(true);
         let mut optimizer = Optimizer::new(config, vec![("p".into(), parameter.shallow_clone())]).unwrap();
         for _ in 0..3 {
             optimizer.zero_grad();
-            (&parameter * &parameter * Tensor::from_slice(&[1.0, 2.0])).sum(Kind::Double).backward();
+            let distance = &parameter - goal;
+            (&distance * &distance * Tensor::from_slice(&[1.0, 2.0])).sum(Kind::Double).backward();
             optimizer.step(0.1).unwrap();
         }
         Vec::<f64>::try_from(parameter.detach()).unwrap()
@@ -293,16 +373,40 @@ mod tests {
             *m = 0.5 * *m - 0.1 * g;
             *m
         });
-        assert_close(&three_steps(OptimizerConfig::Sgd { momentum: 0.5, nesterov: false }), &momentum);
+        assert_close(
+            &three_steps(OptimizerConfig::Sgd { momentum: 0.5, nesterov: false, weight_decay: 0.0 }),
+            &momentum,
+        );
         let nesterov = by_hand(|_, g, [m, _]| {
             *m = 0.5 * *m - 0.1 * g;
             0.5 * *m - 0.1 * g
         });
-        assert_close(&three_steps(OptimizerConfig::Sgd { momentum: 0.5, nesterov: true }), &nesterov);
         assert_close(
-            &three_steps(OptimizerConfig::Sgd { momentum: 0.0, nesterov: false }),
-            &by_hand(|_, g, _| -0.1 * g),
+            &three_steps(OptimizerConfig::Sgd { momentum: 0.5, nesterov: true, weight_decay: 0.0 }),
+            &nesterov,
         );
+        assert_close(&three_steps(OptimizerConfig::sgd()), &by_hand(|_, g, _| -0.1 * g));
+    }
+
+    #[test]
+    fn steps_are_those_of_pytorch() {
+        let sgd = |momentum, nesterov| OptimizerConfig::Sgd { momentum, nesterov, weight_decay: 0.2 };
+        // Without an epsilon, the forms of Keras and PyTorch are the same.
+        let epsilon = 1e-30;
+        let rmsprop = |weight_decay| OptimizerConfig::Rmsprop { rho: 0.9, epsilon, weight_decay };
+        let adam = OptimizerConfig::Adam { beta1: 0.9, beta2: 0.999, epsilon, weight_decay: 0.0 };
+        let adamw = OptimizerConfig::Adamw { beta1: 0.8, beta2: 0.95, epsilon: 1e-3, weight_decay: 0.05 };
+        for (config, expected) in [
+            (sgd(0.5, false), [0.589792, 0.8562560000000001]),
+            (sgd(0.5, true), [0.563398, 0.673164]),
+            (sgd(0.0, false), [0.713392, -0.00694399999999992]),
+            (adam, [0.7048712493811481, -1.7004739332528358]),
+            (adamw, [0.6937523422655525, -1.6724845481260813]),
+            (rmsprop(0.0), [0.5244352946908838, -1.2983615929826224]),
+            (rmsprop(0.2), [0.49715029697621965, -1.2987495703693728]),
+        ] {
+            assert_close(&three_steps_to(0.5, config), &expected);
+        }
     }
 
     #[test]

@@ -27,6 +27,16 @@ impl Order {
         self.rows.len().div_ceil(self.batch) as u64
     }
 
+    /// The number of samples.
+    pub(super) fn samples(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
+    /// The number of samples before batch `index`.
+    pub(super) fn before(&self, index: u64) -> u64 {
+        index * self.batch as u64
+    }
+
     /// The sample indices of batch `index`.
     pub(super) fn rows(&self, index: u64) -> &[i64] {
         self.rows.chunks(self.batch).nth(index as usize).unwrap_or(&[])
@@ -44,8 +54,12 @@ impl Order {
 
 /// The rows of a batch for process `rank` of `size`.
 pub(super) fn share(rows: &[i64], rank: i64, size: i64) -> &[i64] {
-    let bound = |rank: i64| (rows.len() as i64 * rank / size.max(1)) as usize;
-    rows.get(bound(rank)..bound(rank + 1)).unwrap_or(&[])
+    rows.get(share_start(rows, rank, size)..share_start(rows, rank + 1, size)).unwrap_or(&[])
+}
+
+/// The position of that share's first row in the batch.
+pub(super) fn share_start(rows: &[i64], rank: i64, size: i64) -> usize {
+    (rows.len() as i64 * rank / size.max(1)) as usize
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
 use super::order::Order;
+use super::watch::Watch;
 use super::{Optimizer, Trainer};
-use crate::engine::{Activity, Observer, Pass, TrainingStep, Visit, forward};
+use crate::engine::{Activity, Observer, TrainingStep, Visit};
 use crate::error::Result;
 use crate::native::autograd;
 use crate::network::{Layer, LayerKind, NetworkError, Origin};
@@ -116,8 +117,8 @@ impl Trainer {
             let cause = "it has delayed connections: its layers cannot be timed one by one".to_string();
             return Err(NetworkError::Specification(cause).into());
         }
-        self.config.precision.set_up();
-        let mut optimizer = Optimizer::new(self.config.optimizer, network.named_parameters())?;
+        self.stage.config.precision.set_up();
+        let mut optimizer = Optimizer::new(self.stage.config.optimizer, network.named_parameters())?;
         let order = self.order(0);
         let buffers = network.named_parameters().into_iter().filter(|(_, tensor)| !tensor.requires_grad());
         let buffers: Vec<(Tensor, Tensor)> = buffers.map(|(_, tensor)| (tensor.copy(), tensor)).collect();
@@ -143,7 +144,9 @@ impl Trainer {
     fn whole_step(&self, order: &Order, index: u64, optimizer: &mut Optimizer) -> Result<()> {
         let batch = self.batch(order.rows(index))?;
         optimizer.zero_grad();
-        let output = self.network.rates_activity(&batch.input, Some(index))?;
+        let training = Some(TrainingStep { number: index });
+        let mut watch = Watch::new(&self.network, self.objective.readout());
+        let output = watch.run(self.method(), &self.network, &batch.input, training, 0)?;
         self.objective.loss(&output, &batch.target)?.f_backward()?;
         optimizer.step(0.0)
     }
@@ -154,8 +157,7 @@ impl Trainer {
         optimizer.zero_grad();
         let mut pieces = Pieces { device, since: Instant::now(), cut: Vec::new() };
         let training = Some(TrainingStep { number: index });
-        let mut pass = Pass { training, observer: Some(&mut pieces), ..Pass::rates() };
-        let output = forward(network, &batch.input, None, &mut pass)?.detached()?;
+        let output = self.method().forward(network, &batch.input, training, 0, Some(&mut pieces))?.detached()?;
         let pieces = pieces.cut;
         let mut layers: Vec<[f64; 2]> = pieces.iter().map(|piece| [piece.forward, 0.0]).collect();
         let ((), loss) = timed(device, || Ok(self.objective.loss(&output, &batch.target)?.f_backward()?))?;
@@ -196,7 +198,7 @@ impl Trainer {
         };
         let sum = data + loss + optimizer + spent(false);
         Profile {
-            batch_size: self.training.len().min(self.config.batch_size as i64),
+            batch_size: self.training.len().min(self.stage.config.batch_size as i64),
             steps: times.len(),
             affine_share: spent(true) / sum,
             data,

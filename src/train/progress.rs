@@ -23,11 +23,15 @@ pub struct Position {
     pub history: Vec<EpochMetrics>,
 }
 
-/// The best epoch of a training: the first with the highest [score](EpochMetrics::score).
+/// The best epoch of a training, of its latest stage: the first with the highest [score](EpochMetrics::score). (Scores of
+/// stages with different methods are not of the same thing.)
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BestEpoch {
     /// The epoch, from 1.
     pub epoch: u64,
+    /// Its stage, from 1, if the training has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<u64>,
     /// Its score; a score that is not finite counts as the lowest number.
     pub score: f64,
 }
@@ -36,8 +40,8 @@ impl Position {
     /// Adds the metrics of a completed epoch.
     pub(super) fn add(&mut self, metrics: EpochMetrics) {
         let score = Some(metrics.score()).filter(|score| score.is_finite()).unwrap_or(f64::MIN);
-        if self.best.is_none_or(|best| score > best.score) {
-            self.best = Some(BestEpoch { epoch: metrics.epoch, score });
+        if self.best.is_none_or(|best| best.stage != metrics.stage || score > best.score) {
+            self.best = Some(BestEpoch { epoch: metrics.epoch, stage: metrics.stage, score });
         }
         self.history.push(metrics);
     }

@@ -5,25 +5,35 @@ use std::time::Instant;
 
 use tch::{Device, Kind, Tensor};
 
-use super::evaluation::{AsRates, Evaluation};
-use super::order::{Order, share};
+use super::average::Average;
+use super::evaluation::{AsTrained, Evaluation};
+use super::order::{Order, share, share_start};
+use super::regulariser::Regularisers;
+use super::stage::Stage;
 use super::sums::Sums;
+use super::watch::Watch;
 use super::{
-    EpochMetrics, GradientSync, Objective, Observer, OneProcess, Optimizer, Outcome, Position, Progress, TrainError,
-    TrainingConfig,
+    EpochMetrics, GradientSync, Method, Objective, Observer, OneProcess, Optimizer, Outcome, Position, Progress,
+    TrainError, TrainingConfig,
 };
 use crate::data::{Batch, Samples};
+use crate::engine::TrainingStep;
 use crate::error::Result;
 use crate::network::SpikingSequential;
 
 /// The interval in steps at which sums are read from the device, which blocks the host. (On the CPU there is no wait.)
 const STEPS_BETWEEN_READS: u64 = 50;
 
-/// Trains a network as rates, epoch by epoch. It can be stopped and saved between any two steps.
+/// The number of the first trained sample, for the noise of noisy neurons: that of evaluations is another.
+const FIRST_TRAINED: u64 = 1 << 40;
+
+/// Trains a network by one of the [methods](super::Method), epoch by epoch. It can be stopped and saved between any two
+/// steps.
 ///
 /// Samples, objective, gradient synchronisation and evaluation are traits with default implementations: [`Samples`],
-/// [`Objective`], [`GradientSync`], [`Evaluation`]. Constant samples are trained at their constant rates; for samples
-/// that vary in time, synapses filter from a zero state (see [`rates_activity`](SpikingSequential::rates_activity)).
+/// [`Objective`], [`GradientSync`], [`Evaluation`]. As rates, constant samples are trained at their constant rates; for
+/// samples that vary in time, synapses filter from a zero state (see
+/// [`rates_activity`](SpikingSequential::rates_activity)).
 ///
 /// ```
 /// use std::sync::atomic::AtomicBool;
@@ -52,14 +62,23 @@ const STEPS_BETWEEN_READS: u64 = 50;
 pub struct Trainer {
     pub(super) network: SpikingSequential,
     pub(super) config: TrainingConfig,
+    pub(super) stages: Vec<Stage>,
+    /// The stage that the position is in.
+    pub(super) stage: Stage,
     pub(super) seed: u64,
     pub(super) dataset: Option<String>,
     pub(super) training: Box<dyn Samples + Send>,
     validation: Option<Box<dyn Samples + Send>>,
     pub(super) objective: Box<dyn Objective>,
+    /// Whether the program gave the objective, which then is that of all stages.
+    pub(super) own_objective: bool,
+    pub(super) regularisers: Regularisers,
+    /// Whether samples stay the same over time.
+    pub(super) still: bool,
     sync: Box<dyn GradientSync>,
     evaluation: Box<dyn Evaluation>,
     pub(super) optimizer: Optimizer,
+    pub(super) average: Option<Average>,
     pub(super) position: Position,
 }
 
@@ -68,7 +87,8 @@ impl Trainer {
     /// process. `seed` determines the order of the samples.
     ///
     /// # Errors
-    /// If `config` is not valid, there are no samples, or they do not match the network.
+    /// If `config` is not valid, its method cannot train these neurons, there are no samples, or they do not match the
+    /// network.
     pub fn new(
         network: SpikingSequential,
         config: TrainingConfig,
@@ -79,16 +99,28 @@ impl Trainer {
         if training.is_empty() {
             return Err(TrainError::NoSamples.into());
         }
+        let stages = Stage::all(&config);
+        for stage in &stages {
+            stage.check(&network)?;
+        }
         training.check(&network)?;
+        let still = !training.batch(&[0], network.device(), network.kind())?.input.is_varying();
+        let stage = stages[0].clone();
         Ok(Self {
-            optimizer: Optimizer::new(config.optimizer, network.named_parameters())?,
-            objective: config.objective.make()?,
+            optimizer: Optimizer::new(stage.config.optimizer, network.named_parameters())?,
+            average: stage.average(&network),
+            objective: stage.config.objective.for_samples(still).make()?,
+            own_objective: false,
+            regularisers: Regularisers::new(&stage.config.regularisers, &network)?,
+            still,
             training: Box::new(training),
             validation: None,
             sync: Box::new(OneProcess),
-            evaluation: Box::new(AsRates),
+            evaluation: Box::new(AsTrained),
             position: Position::default(),
             dataset: None,
+            stages,
+            stage,
             network,
             config,
             seed,
@@ -105,9 +137,10 @@ impl Trainer {
         Ok(self)
     }
 
-    /// Replaces the objective of the config.
+    /// Replaces the objective of the config, in all stages.
     pub fn with_objective(mut self, objective: impl Objective + 'static) -> Self {
         self.objective = Box::new(objective);
+        self.own_objective = true;
         self
     }
 
@@ -116,7 +149,8 @@ impl Trainer {
     /// # Errors
     /// If a batch has fewer samples than there are processes.
     pub fn with_sync(mut self, sync: impl GradientSync + 'static) -> Result<Self> {
-        let (processes, smallest) = (sync.size(), Order::smallest(self.training.len(), self.config.batch_size));
+        let smallest = |stage: &Stage| Order::smallest(self.training.len(), stage.config.batch_size);
+        let (processes, smallest) = (sync.size(), self.stages.iter().map(smallest).min().unwrap_or(1));
         if processes > smallest {
             return Err(TrainError::Shares { processes, smallest }.into());
         }
@@ -124,7 +158,7 @@ impl Trainer {
         Ok(self)
     }
 
-    /// Replaces the evaluation at the end of an epoch ([`AsRates`]).
+    /// Replaces the evaluation at the end of an epoch ([`AsTrained`]).
     pub fn with_evaluation(mut self, evaluation: impl Evaluation + 'static) -> Self {
         self.evaluation = Box::new(evaluation);
         self
@@ -141,6 +175,16 @@ impl Trainer {
         &self.config
     }
 
+    /// The total number of epochs.
+    pub fn epochs(&self) -> u64 {
+        self.stages.iter().map(|stage| stage.config.epochs).fold(0, u64::saturating_add)
+    }
+
+    /// The number of the current stage, from 1, and its complete configuration.
+    pub fn stage(&self) -> (usize, &TrainingConfig) {
+        (self.stage.index + 1, &self.stage.config)
+    }
+
     /// The seed of the order of the samples.
     pub fn seed(&self) -> u64 {
         self.seed
@@ -151,12 +195,12 @@ impl Trainer {
         self.dataset.as_deref()
     }
 
-    /// The network being trained.
+    /// The network being trained; see [`with_average`](Self::with_average) for the average of its weights.
     pub fn network(&self) -> &SpikingSequential {
         &self.network
     }
 
-    /// Returns the network in its current state of training.
+    /// Returns the network in its current state of training; see [`with_average`](Self::with_average).
     pub fn into_network(self) -> SpikingSequential {
         self.network
     }
@@ -176,6 +220,11 @@ impl Trainer {
         &*self.objective
     }
 
+    /// How the neurons compute in a training step of the current stage.
+    pub fn method(&self) -> Method {
+        self.stage.config.method
+    }
+
     /// The position of the training.
     pub fn position(&self) -> &Position {
         &self.position
@@ -183,7 +232,7 @@ impl Trainer {
 
     /// The kind of the inputs of a training step.
     fn input_kind(&self) -> Kind {
-        self.config.precision.input_kind(self.network.kind())
+        self.stage.config.precision.input_kind(self.network.kind())
     }
 
     /// These samples to train on.
@@ -193,7 +242,7 @@ impl Trainer {
 
     /// The order of the samples in this epoch.
     pub(super) fn order(&self, epoch: u64) -> Order {
-        Order::new(self.training.len(), self.config.batch_size, self.seed, epoch)
+        Order::new(self.training.len(), self.stage.config.batch_size, self.seed, epoch)
     }
 
     /// Trains until all epochs are completed, or until `stop` is set; the current step is then completed.
@@ -201,19 +250,21 @@ impl Trainer {
     /// # Errors
     /// If the loss is not finite, memory runs out, or samples, objective, synchronisation or observer fail.
     pub fn run(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
-        self.config.precision.set_up();
-        while self.position.epoch < self.config.epochs {
+        while self.position.epoch < self.epochs() {
+            self.stage.config.precision.set_up();
             if self.run_epoch(observer, stop)? == Outcome::Interrupted {
                 return Ok(Outcome::Interrupted);
             }
             let metrics = self.finish_epoch()?;
+            // Before the observer saves a checkpoint, which is to hold the state of the optimiser of its own stage.
+            self.enter_stage_of(self.position.epoch)?;
             observer.epoch(self, &metrics)?;
         }
         Ok(Outcome::Finished)
     }
 
     fn run_epoch(&mut self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Outcome> {
-        let (epoch, epochs) = (self.position.epoch, self.config.epochs);
+        let (epoch, epochs) = (self.position.epoch, self.epochs());
         let device = self.network.device();
         let order = self.order(epoch);
         let mut sums = Sums::new(device)?;
@@ -241,20 +292,32 @@ impl Trainer {
         let own = share(whole, self.sync.rank(), self.sync.size());
         let batch = self.batch(own)?;
         self.optimizer.zero_grad();
-        let output = self.network.rates_activity(&batch.input, Some(self.position.epoch * order.batches() + index))?;
+        let training = TrainingStep { number: self.position.epoch * order.batches() + index };
+        let presented = FIRST_TRAINED + self.position.epoch * order.samples() + order.before(index);
+        let first = presented + share_start(whole, self.sync.rank(), self.sync.size()) as u64;
+        let mut watch = Watch::new(&self.network, self.objective.readout()).and_layers(self.regularisers.layers());
+        let output = watch.run(self.method(), &self.network, &batch.input, Some(training), first)?;
         let loss = self.objective.loss(&output, &batch.target)?;
+        let loss = self.regularisers.add_to(loss, &self.network, &watch.outputs)?;
+        drop(watch);
         weighted(&loss, own.len() as i64 * self.sync.size(), whole.len() as i64)?.f_backward()?;
-        self.sync.reduce(&self.optimizer.gradients())?;
-        self.optimizer.step(self.learning_rate(index as f64 / order.batches() as f64))?;
+        let gradients = self.optimizer.gradients();
+        self.sync.reduce(&gradients)?;
+        self.stage.config.clipping.apply(&gradients)?;
+        let part = 1.0 / order.batches() as f64;
+        self.optimizer.step(self.learning_rate(index as f64 / order.batches() as f64, part))?;
+        if let Some(average) = &mut self.average {
+            average.update()?;
+        }
         self.position.step += 1;
         let right = tch::no_grad(|| self.objective.right(&output, &batch.target))?;
         Ok(sums.add(own.len() as i64, &loss, right)?)
     }
 
-    /// The learning rate at the fraction `part` of the current epoch.
-    fn learning_rate(&self, part: f64) -> f64 {
-        let done = self.position.epoch as f64 + part;
-        self.config.learning_rate * self.config.schedule.factor(done, self.config.epochs as f64)
+    /// The learning rate at the fraction `part` of the current epoch, for a step that takes the fraction `step` of it.
+    fn learning_rate(&self, part: f64, step: f64) -> f64 {
+        let done = (self.position.epoch - self.stage.start) as f64 + part;
+        self.stage.config.learning_rate * self.stage.config.factor(done, step)
     }
 
     /// Adds the sums on the device to the sums of the epoch.
@@ -271,7 +334,7 @@ impl Trainer {
             return Ok(());
         }
         let rows = share(order.rows(self.position.step - 1), self.sync.rank(), self.sync.size());
-        let layer = self.network.first_non_finite_layer(&self.batch(rows)?.input)?;
+        let layer = self.method().first_non_finite_layer(&self.network, &self.batch(rows)?.input)?;
         Err(TrainError::NonFinite {
             loss: self.position.running.loss,
             epoch: self.position.epoch + 1,
@@ -282,19 +345,23 @@ impl Trainer {
     }
 
     fn finish_epoch(&mut self) -> Result<EpochMetrics> {
-        let learning_rate = self.learning_rate(1.0);
+        let learning_rate = self.learning_rate(1.0, 0.0);
         let running = std::mem::take(&mut self.position.running);
         self.position.epoch += 1;
         self.position.step = 0;
-        let evaluated = self.evaluation.evaluate(self)?;
+        let evaluated = self.with_average(|trainer| trainer.evaluation.evaluate(trainer))?;
         let metrics = EpochMetrics {
             epoch: self.position.epoch,
+            stage: (self.stages.len() > 1).then_some(self.stage.index as u64 + 1),
             loss: running.mean_loss(),
             train_accuracy: running.accuracy(),
             validation_accuracy: evaluated.validation_accuracy,
             spiking_accuracy: evaluated.spiking_accuracy,
+            spiking_steps: evaluated.spiking_steps,
+            spikes_per_image: evaluated.spikes_per_image,
             validation_loss: evaluated.validation_loss,
             spiking_loss: evaluated.spiking_loss,
+            trained_as_spikes: self.method() != Method::Rate,
             learning_rate,
             images_per_second: running.images_per_second(),
             seconds: running.seconds,
