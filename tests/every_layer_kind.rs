@@ -9,7 +9,8 @@ use tch::{CModule, Device, IValue, Kind, Tensor, no_grad};
 use tch_spiking::convert::Converter;
 use tch_spiking::engine::{Activity, Engine, Simulation};
 use tch_spiking::network::{
-    BatchNorm, Builder, Conv2d, Graph, LayerKind, LayerSpec, LeakyRelu, NeuronSpec, Pool, SynapseSpec, register_layer,
+    BatchNorm, Builder, Conv2d, Graph, LayerKind, LayerSpec, LeakyRelu, NeuronSpec, Pool, Standardize, SynapseSpec,
+    register_layer,
 };
 use tch_spiking::neuron::Lif;
 use tch_spiking::weights::{self, Provenance};
@@ -19,7 +20,7 @@ use tch_spiking::{Network, NetworkSpec, torchscript};
 mod layers;
 
 /// How many kinds there are; a new one makes this match incomplete.
-const KINDS_OF_LAYERS: usize = 14;
+const KINDS_OF_LAYERS: usize = 15;
 
 fn number(kind: &LayerKind) -> usize {
     match kind {
@@ -37,6 +38,7 @@ fn number(kind: &LayerKind) -> usize {
         LayerKind::Add => 11,
         LayerKind::Concat => 12,
         LayerKind::Custom(_) => 13,
+        LayerKind::Standardize(_) => 14,
     }
 }
 
@@ -74,6 +76,7 @@ fn networks() -> Vec<NetworkSpec> {
         join(LayerKind::Add),
         join(LayerKind::Concat),
         one(layers::Scale::custom(0.5)),
+        one(Standardize::new(vec![1.0, 2.0, -3.0, 0.5], 4.0)),
     ]
 }
 

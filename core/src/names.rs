@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::sync::{PoisonError, RwLock};
 
 /// The built-in layer types other than neuron models.
-pub(crate) const LAYER_TYPES: [&str; 13] = [
+pub(crate) const LAYER_TYPES: [&str; 14] = [
     "conv2d",
     "linear",
     "avg_pool",
@@ -14,6 +14,7 @@ pub(crate) const LAYER_TYPES: [&str; 13] = [
     "relu",
     "leaky_relu",
     "batch_norm",
+    "standardize",
     "lowpass",
     "alpha",
     "add",

@@ -261,6 +261,7 @@ impl Place<'_> {
                 | LayerKind::Relu
                 | LayerKind::LeakyRelu(_)
                 | LayerKind::BatchNorm(_)
+                | LayerKind::Standardize(_)
                 | LayerKind::Add
                 | LayerKind::Concat
                 | LayerKind::Custom(_),
@@ -377,6 +378,7 @@ impl Place<'_> {
                 | LayerKind::Relu
                 | LayerKind::LeakyRelu(_)
                 | LayerKind::BatchNorm(_)
+                | LayerKind::Standardize(_)
                 | LayerKind::Neuron(_)
                 | LayerKind::Synapse(_)
                 | LayerKind::Add

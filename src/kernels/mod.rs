@@ -5,6 +5,7 @@
 //! | `rate.rs` | rate forward and backward: gain, bias, rate and its gradient in one pass each |
 //! | `scan.rs` | the spiking step over all timesteps, with the state in registers |
 //! | `filter.rs` | the synaptic filter over all timesteps, forward and backward |
+//! | `warp.rs` | affine maps of images |
 //! | `cuda/` | the same on CUDA, compiled at run time |
 //! | `elements.rs` | tensors as slices |
 //! | `threads.rs` | memory that several threads write in disjoint parts; work distribution over libtorch's threads |
@@ -20,6 +21,7 @@ mod filter;
 mod rate;
 mod scan;
 mod threads;
+mod warp;
 
 pub use crate::native::keep_freed_memory;
 pub use elements::TensorNumber;
@@ -29,6 +31,7 @@ pub(crate) use rate::{rate_backward, rate_forward};
 pub(crate) use scan::{NoiseRows, Scan, scan};
 pub use tch_spiking_core::simd::instruction_set;
 pub(crate) use threads::{LibtorchThreads, share_out_reading};
+pub(crate) use warp::{Erased, Warp, warp};
 
 /// Returns the number of rows of `drive`; panics unless the lengths match, which unchecked indexing relies on.
 fn rows<R, S>(drive: &tch_spiking_core::kernels::Drive<R, S>) -> usize {

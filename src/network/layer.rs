@@ -103,6 +103,7 @@ impl Layer {
             (LayerKind::Relu, _) => input.f_relu(),
             (LayerKind::LeakyRelu(layer), _) => leaky_relu(input, layer.negative_slope),
             (LayerKind::BatchNorm(layer), Parameters::Normalization(tensors)) => tensors.apply(*layer, input),
+            (LayerKind::Standardize(_), Parameters::Standardization(tensors)) => tensors.apply(input),
             (LayerKind::Add, _) => inputs[1..].iter().try_fold(input.shallow_clone(), |sum, other| sum.f_add(other)),
             (LayerKind::Concat, _) => Tensor::f_cat(inputs, 1),
             (LayerKind::Custom(layer), Parameters::Custom(parameters)) => {
@@ -112,9 +113,14 @@ impl Layer {
                 Ok(output)
             }
             (LayerKind::Dropout(_) | LayerKind::Neuron(_) | LayerKind::Synapse(_), _) => Ok(input.shallow_clone()),
-            (LayerKind::Conv2d(_) | LayerKind::Linear(_) | LayerKind::BatchNorm(_) | LayerKind::Custom(_), _) => {
-                Err(TchError::Shape(format!("layer {} has no parameters", self.name())))
-            }
+            (
+                LayerKind::Conv2d(_)
+                | LayerKind::Linear(_)
+                | LayerKind::BatchNorm(_)
+                | LayerKind::Standardize(_)
+                | LayerKind::Custom(_),
+                _,
+            ) => Err(TchError::Shape(format!("layer {} has no parameters", self.name()))),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::Augmentation;
+
 use super::{ObjectiveName, OptimizerConfig, Precision, Schedule, TrainError};
 
 /// The training configuration. The default is the reference recipe: 10 epochs, batch size 200, RMSprop at 0.001,
@@ -24,6 +26,9 @@ pub struct TrainingConfig {
     pub optimizer: OptimizerConfig,
     /// The learning rate schedule.
     pub schedule: Schedule,
+    /// The random transformations of training images; none if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub augmentation: Option<Augmentation>,
 }
 
 impl Default for TrainingConfig {
@@ -36,6 +41,7 @@ impl Default for TrainingConfig {
             objective: ObjectiveName::default(),
             optimizer: OptimizerConfig::default(),
             schedule: Schedule::default(),
+            augmentation: None,
         }
     }
 }
@@ -53,6 +59,9 @@ impl TrainingConfig {
         }
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
             return fail("learning_rate", self.learning_rate, "a number above 0");
+        }
+        if let Some((key, value, expected)) = self.augmentation.as_ref().and_then(Augmentation::fault) {
+            return Err(TrainError::config("training.augmentation", key, value, expected));
         }
         self.optimizer.validate()?;
         self.schedule.validate()

@@ -12,7 +12,7 @@ use super::{
     EpochMetrics, GradientSync, Objective, Observer, OneProcess, Optimizer, Outcome, Position, Progress, TrainError,
     TrainingConfig,
 };
-use crate::data::{Batch, Samples};
+use crate::data::{AugmentationKey, Batch, Samples, measure_standardization};
 use crate::error::Result;
 use crate::network::SpikingSequential;
 
@@ -65,7 +65,8 @@ pub struct Trainer {
 
 impl Trainer {
     /// A trainer of `network` on the samples `training`, from the start, with the objective of `config`, in one
-    /// process. `seed` determines the order of the samples.
+    /// process. `seed` determines the order of the samples. Layers that standardise by the statistics of the training
+    /// samples get them here.
     ///
     /// # Errors
     /// If `config` is not valid, there are no samples, or they do not match the network.
@@ -80,6 +81,11 @@ impl Trainer {
             return Err(TrainError::NoSamples.into());
         }
         training.check(&network)?;
+        measure_standardization(&network, &training)?;
+        if let Some(augmentation) = &config.augmentation {
+            let key = AugmentationKey { seed, epoch: 0 };
+            augmentation.batch(&training, &[0], key, network.device(), network.kind())?;
+        }
         Ok(Self {
             optimizer: Optimizer::new(config.optimizer, network.named_parameters())?,
             objective: config.objective.make()?,
@@ -188,7 +194,14 @@ impl Trainer {
 
     /// These samples to train on.
     pub(super) fn batch(&self, rows: &[i64]) -> Result<Batch> {
-        self.training.batch(rows, self.network.device(), self.input_kind())
+        let (device, kind) = (self.network.device(), self.input_kind());
+        match &self.config.augmentation {
+            Some(augmentation) => {
+                let key = AugmentationKey { seed: self.seed, epoch: self.position.epoch };
+                augmentation.batch(&*self.training, rows, key, device, kind)
+            }
+            None => self.training.batch(rows, device, kind),
+        }
     }
 
     /// The order of the samples in this epoch.

@@ -1,6 +1,6 @@
 //! The specification of one layer.
 
-use super::{BatchNorm, Conv2d, Custom, Dropout, LeakyRelu, Linear, NeuronSpec, Pool, SynapseSpec};
+use super::{BatchNorm, Conv2d, Custom, Dropout, LeakyRelu, Linear, NeuronSpec, Pool, Standardize, SynapseSpec};
 use crate::synapse::Synapse;
 
 /// A layer specification: type, name and inputs.
@@ -74,6 +74,8 @@ pub enum LayerKind {
     LeakyRelu(LeakyRelu),
     /// Batch normalisation, per channel.
     BatchNorm(BatchNorm),
+    /// Standardisation by a mean and a standard deviation, per channel.
+    Standardize(Standardize),
     /// A layer of neurons.
     Neuron(NeuronSpec),
     /// A synaptic filter over time; passes a constant input through in rate-based training.
@@ -99,6 +101,7 @@ impl LayerKind {
             Self::Relu => "relu",
             Self::LeakyRelu(_) => "leaky_relu",
             Self::BatchNorm(_) => "batch_norm",
+            Self::Standardize(_) => "standardize",
             Self::Neuron(neuron) => neuron.model.name(),
             Self::Synapse(synapse) => synapse.synapse.type_name(),
             Self::Add => "add",
@@ -118,6 +121,7 @@ impl LayerKind {
             | Self::Relu
             | Self::LeakyRelu(_)
             | Self::BatchNorm(_)
+            | Self::Standardize(_)
             | Self::Neuron(_)
             | Self::Synapse(_)
             | Self::Add
@@ -159,6 +163,7 @@ layer_from!(
     Dropout => Dropout,
     LeakyRelu => LeakyRelu,
     BatchNorm => BatchNorm,
+    Standardize => Standardize,
     SynapseSpec => Synapse,
     NeuronSpec => Neuron,
     Custom => Custom
