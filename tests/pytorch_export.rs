@@ -158,6 +158,7 @@ fn what_the_input_was_normalised_by_goes_into_the_first_layer_or_one_before_it()
          for name, first in dict(conv=nn.Conv2d(2, 3, 5, bias=False), flat=nn.Sequential(nn.Flatten(), nn.Linear(50, 3)),\n\
          \x20   padded=nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 3, 5))).items():\n\
          \x20   model = nn.Sequential(first, nn.Flatten(), nn.ReLU(), nn.Linear(3, 10))\n\
+         \x20   for weights in model.parameters(): weights.data.mul_(1.5)\n\
          \x20   pixels = torch.randint(256, (50, 2, 5, 5)).float()\n\
          \x20   with torch.no_grad(): logits = model((pixels / 255 - mean.view(2, 1, 1)) / std.view(2, 1, 1))\n\
          \x20   export(model, [2, 5, 5], Path(name + '.safetensors'), {{}}, mean.tolist(), std.tolist())\n\
