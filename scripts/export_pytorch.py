@@ -10,7 +10,8 @@ The model must consist of layers that tch-spiking supports, in sequence or with 
 (`torch.cat(.., dim=1)`), such as skip connections. For anything else, the error names the layer, and nothing is written.
 
 Networks of tch-spiking take pixels from 0 to 255. If the model was trained on (pixel / 255 - mean) / std, as after
-torchvision's ToTensor (mean 0, std 1) and Normalize, give --mean and --std: they are folded into the first layer's weights.
+torchvision's ToTensor (mean 0, std 1) and Normalize, give --mean and --std: they are folded into the first layer's weights, or
+become a layer of their own (standardize) where that is padded or has groups.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ def first_layers(layers: list[Layer], origin: Layer | None = None) -> list[Layer
     return [layer for group in found for layer in group]
 
 
-def fold_normalization(layers: list[Layer], shape: list[int], mean: list[float], std: list[float]) -> None:
-    """Changes the first layers to take pixels `p` of 0 to 255 in place of `(p / 255 - mean) / std`."""
-    first = first_layers(layers)
-    if not first or any(layer.type not in ("conv2d", "linear") or layer.keys.get("groups", 1) != 1 for layer in first):
-        raise Unsupported("--mean and --std need nn.Conv2d (without groups) or nn.Linear as the first layer of every branch")
-    refuse(0 in std, "--std 0", "give the standard deviation of the pixels, above 0")
-    padded = any(any(layer.keys.get("padding", [])) for layer in first)
-    refuse(any(mean) and padded, "--mean with padding in the first layer", "train with mean 0")
+def normalize(layers: list[Layer], shape: list[int], mean: list[float], std: list[float]) -> list[Layer]:
+    """The layers that take pixels `p` of 0 to 255 in place of `(p / 255 - mean) / std`."""
+    refuse(any(number <= 0 for number in std), f"--std {min(std)}", "give the standard deviation of the pixels, above 0")
     channels = shape[0] if len(shape) == 3 else 1
     if not {len(mean), len(std)} <= {1, channels}:
         raise Unsupported(f"--mean and --std: expected one number, or {channels}, one for each channel")
+    first = first_layers(layers)
+    plain = all(layer.type in ("conv2d", "linear") and layer.keys.get("groups", 1) == 1 for layer in first)
+    padded = any(any(layer.keys.get("padding", [])) for layer in first)
+    if not first or not plain or (any(mean) and padded):
+        return standardized(layers, shape, mean, std)
     mean, std = (torch.tensor(numbers).double().expand(channels).reshape(1, channels, 1) for numbers in (mean, std))
     for layer in first:
         old = layer.tensors["weight"]
@@ -57,6 +58,18 @@ def fold_normalization(layers: list[Layer], shape: list[int], mean: list[float],
         if mean.any():
             bias = layer.tensors.get("bias", torch.zeros(len(old))).double() - (weight * mean).sum((1, 2))
             layer.tensors["bias"], layer.keys["bias"] = bias.to(old.dtype), True
+    return layers
+
+
+def standardized(layers: list[Layer], shape: list[int], mean: list[float], std: list[float]) -> list[Layer]:
+    """The layers behind one that does the same to the pixels, so that padding adds what it did in training: zeros."""
+    keys = {"mean": [255 * number for number in mean], "std": [255 * number for number in std]}
+    tensors = {key: torch.tensor(numbers).expand(shape[0]).contiguous() for key, numbers in keys.items()}
+    keys = {key: numbers if len(numbers) > 1 else numbers[0] for key, numbers in keys.items()}
+    own = Layer("standardize", keys, tensors, "--mean, --std", tuple(shape), [None])
+    for layer in layers:
+        layer.inputs = [own if origin is None else origin for origin in layer.inputs]
+    return [own, *layers]
 
 
 def names_of(layers: list[Layer]) -> dict[Layer, str]:
@@ -119,7 +132,7 @@ def load_model(factory: str, weights: Path | None) -> nn.Module:
 def export(model: nn.Module, shape: list[int], out: Path, facts: dict[str, str], mean=None, std=None) -> None:
     layers = trace(model, shape)
     if mean or std:
-        fold_normalization(layers, shape, mean or [0.0], std or [1.0])
+        layers = normalize(layers, shape, mean or [0.0], std or [1.0])
     tensors, inputs = {}, inputs_of(layers)
     print(f"{'layer':<14} {'in the model':<34} {'output':>12} {'parameters':>11}{'  takes' * bool(inputs)}")
     for layer, name in names_of(layers).items():

@@ -70,8 +70,9 @@ fn interrupted_runs_of_adam_end_as_straight_ones() {
 }
 
 #[test]
-fn interrupted_runs_of_sgd_with_momentum_end_as_straight_ones() {
-    interrupted_runs_end_as_straight_ones("{type=\"sgd\",momentum=0.9,nesterov=true}");
+fn interrupted_runs_of_sgd_with_momentum_and_augmentation_end_as_straight_ones() {
+    let augmented = "--set training.augmentation={rotation=10,shift=2,flip=0.5,erase={}}";
+    interrupted_runs_end_as_straight_ones(&format!("{{type=\"sgd\",momentum=0.9,nesterov=true}} {augmented}"));
 }
 
 #[test]

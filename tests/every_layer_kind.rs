@@ -9,7 +9,8 @@ use tch::{CModule, Device, IValue, Kind, Tensor, no_grad};
 use tch_spiking::convert::Converter;
 use tch_spiking::engine::{Activity, Engine, Simulation};
 use tch_spiking::network::{
-    BatchNorm, Builder, Conv2d, Graph, LayerKind, LayerSpec, LeakyRelu, NeuronSpec, Pool, SynapseSpec, register_layer,
+    BatchNorm, Builder, Conv2d, Graph, LayerKind, LayerSpec, LeakyRelu, NeuronSpec, Pool, Standardize, SynapseSpec,
+    register_layer,
 };
 use tch_spiking::neuron::Lif;
 use tch_spiking::weights::{self, Provenance};
@@ -38,6 +39,7 @@ fn number(kind: &LayerKind) -> usize {
         LayerKind::Concat => 12,
         LayerKind::Scale(_) => 13,
         LayerKind::Custom(_) => 14,
+        LayerKind::Standardize(_) => 15,
     }
 }
 
@@ -76,6 +78,7 @@ fn networks() -> Vec<NetworkSpec> {
         join(LayerKind::Concat),
         one(tch_spiking::network::Scale::new(0.5)),
         one(layers::Scale::custom(0.5)),
+        one(Standardize::new(vec![1.0, 2.0, -3.0, 0.5], 4.0)),
     ]
 }
 

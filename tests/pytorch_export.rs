@@ -148,15 +148,17 @@ fn a_state_dict_goes_out_and_comes_back() {
 }
 
 #[test]
-fn what_the_input_was_normalised_by_goes_into_the_first_layer() {
+fn what_the_input_was_normalised_by_goes_into_the_first_layer_or_one_before_it() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     let code = format!(
         "import sys; sys.path.insert(0, {:?})\nfrom pathlib import Path\nimport torch\nfrom torch import nn\n\
          from export_pytorch import export, write_safetensors\ntorch.manual_seed(0)\n\
          mean, std = torch.tensor([0.2, 0.4]), torch.tensor([0.3, 0.5])\n\
-         for name, first in dict(conv=nn.Conv2d(2, 3, 5, bias=False), flat=nn.Sequential(nn.Flatten(), nn.Linear(50, 3))).items():\n\
+         for name, first in dict(conv=nn.Conv2d(2, 3, 5, bias=False), flat=nn.Sequential(nn.Flatten(), nn.Linear(50, 3)),\n\
+         \x20   padded=nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 3, 5))).items():\n\
          \x20   model = nn.Sequential(first, nn.Flatten(), nn.ReLU(), nn.Linear(3, 10))\n\
+         \x20   for weights in model.parameters(): weights.data.mul_(1.5)\n\
          \x20   pixels = torch.randint(256, (50, 2, 5, 5)).float()\n\
          \x20   with torch.no_grad(): logits = model((pixels / 255 - mean.view(2, 1, 1)) / std.view(2, 1, 1))\n\
          \x20   export(model, [2, 5, 5], Path(name + '.safetensors'), {{}}, mean.tolist(), std.tolist())\n\
@@ -164,8 +166,10 @@ fn what_the_input_was_normalised_by_goes_into_the_first_layer() {
         root().join("scripts")
     );
     succeed(&python, &["-c", &code], folder.path());
-    for name in ["conv", "flat"] {
+    for (name, layers) in [("conv", 4), ("flat", 4), ("padded", 6)] {
         assert_eq!(compare(folder.path(), name), 50);
+        let path = folder.path().join(format!("{name}.safetensors"));
+        assert_eq!(weights::load_network(&path, Device::Cpu).unwrap().network.layers().len(), layers, "{name}");
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) const LAYER_TYPES: [&str; 14] = [
     "leaky_relu",
     "scale",
     "batch_norm",
+    "standardize",
     "lowpass",
     "alpha",
     "add",

@@ -1,18 +1,21 @@
 //! `data`: download, verify and preview data sets.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{HumanBytes, ProgressStyle};
 use serde_json::{Value, json};
+use tch::{Kind, Tensor};
 use tch_spiking::data::{
-    self, DataConfig, DataError, DatasetName, FASHION, FetchOptions, MNIST, Manifest,
+    self, Augmentation, AugmentationKey, DataConfig, DataError, DatasetName, FASHION, FetchOptions, Images, MNIST,
+    Manifest,
     locate::Places,
     manifest,
     mnist::{self, FileCheck},
 };
-use tch_spiking::write_atomically;
+use tch_spiking::engine::Activity;
+use tch_spiking::{Experiment, write_atomically};
 
 use super::Console;
 
@@ -75,7 +78,9 @@ struct VerifyArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tch-spiking data preview --out mnist.png
-  tch-spiking data preview --dataset digits --seed 7 --out digits.png")]
+  tch-spiking data preview --dataset digits --seed 7 --out digits.png
+  tch-spiking data preview --augment 'rotation = 15, shift = 2, scale = [0.9, 1.1]' --out augmented.png
+  tch-spiking data preview --augment experiment.toml")]
 struct PreviewArgs {
     /// Data set
     #[arg(long, value_enum, default_value_t)]
@@ -83,6 +88,10 @@ struct PreviewArgs {
     /// Search this folder first
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Show what augmentation makes of them, an image in each row: settings as in `[training.augmentation]`, or an
+    /// experiment (.toml)
+    #[arg(long, value_name = "SETTINGS|FILE.toml")]
+    augment: Option<String>,
     /// Image file to write
     #[arg(long, value_name = "FILE.png", default_value = "preview.png")]
     out: PathBuf,
@@ -196,6 +205,37 @@ impl Verified {
     }
 }
 
+/// The augmentation of an experiment, or of its settings on one line.
+fn augmentation(text: &str) -> anyhow::Result<Augmentation> {
+    let augmentation = if Path::new(text).extension().is_some_and(|extension| extension == "toml") {
+        let experiment = Experiment::from_file(text)?;
+        experiment.training.augmentation.with_context(|| format!("{text} has no section [training.augmentation]"))?
+    } else {
+        let mut experiment = Experiment::default();
+        experiment.set(&format!("training.augmentation={{ {text} }}"))?;
+        experiment.training.augmentation.unwrap_or_default()
+    };
+    match augmentation.fault() {
+        Some((key, value, expected)) => bail!("augmentation: {key} = {value} is not valid: expected {expected}"),
+        None => Ok(augmentation),
+    }
+}
+
+/// Each image, followed by what it becomes in the first epochs: `columns` images in all.
+fn augmented(images: &Images, augmentation: &Augmentation, seed: u64, columns: usize) -> anyhow::Result<Images> {
+    let shape = [images.len(), images.channels, images.height, images.width].map(|size| size as i64);
+    let pixels = Tensor::f_from_slice(&images.pixels)?.f_reshape(shape)?.f_to_kind(Kind::Float)?;
+    let rows: Vec<i64> = (0..shape[0]).collect();
+    let mut versions = vec![pixels.shallow_clone()];
+    for epoch in 0..columns.saturating_sub(1) as u64 {
+        let of_epoch = augmentation.apply(&Activity::constant(&pixels), &rows, AugmentationKey { seed, epoch })?;
+        versions.push(of_epoch.into_tensor());
+    }
+    let bytes = Tensor::f_stack(&versions, 1)?.f_round()?.f_clamp(0.0, 255.0)?.f_to_kind(Kind::Uint8)?;
+    let labels = images.labels.iter().flat_map(|&label| std::iter::repeat_n(label, columns)).collect();
+    Ok(Images { pixels: Vec::try_from(bytes.f_flatten(0, -1)?)?, labels, ..*images })
+}
+
 fn preview(args: &PreviewArgs, console: &Console) -> anyhow::Result<()> {
     const ROWS: usize = 10;
     const COLUMNS: usize = 24;
@@ -206,10 +246,18 @@ fn preview(args: &PreviewArgs, console: &Console) -> anyhow::Result<()> {
         test_images: Some(0),
         validation_images: 0,
     };
-    let dataset = data::load(&config, console.seed.unwrap_or(0), &mut |sentence| console.note(sentence))?;
-    let sheet = data::contact_sheet(&dataset.train, ROWS, COLUMNS).context("cannot encode the image")?;
+    let config_seed = console.seed.unwrap_or(0);
+    let dataset = data::load(&config, config_seed, &mut |sentence| console.note(sentence))?;
+    let shown = match &args.augment {
+        Some(text) => augmented(&dataset.train.range(0..ROWS), &augmentation(text)?, config_seed, COLUMNS)?,
+        None => dataset.train.clone(),
+    };
+    let sheet = data::contact_sheet(&shown, ROWS, COLUMNS).context("cannot encode the image")?;
     write_atomically(&args.out, |file| file.write_all(&sheet))?;
-    let images = dataset.train.len();
-    console.print(&format!("{}: the first {images} training images are in {}", dataset.source, args.out.display()));
+    let images = if args.augment.is_some() { ROWS.min(dataset.train.len()) } else { dataset.train.len() };
+    let how =
+        if args.augment.is_some() { ", each with what augmentation makes of it in the first epochs," } else { "" };
+    let out = args.out.display();
+    console.print(&format!("{}: the first {images} training images{how} are in {out}", dataset.source));
     console.emit(&json!({"dataset": dataset.source, "images": images, "picture": args.out.to_string_lossy()}))
 }

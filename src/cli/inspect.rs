@@ -7,7 +7,9 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tch::{Device, nn};
-use tch_spiking::network::{BatchNorm, Distribution, Edge, Layer, LayerKind, NeuronSpec, Origin, Pair, Pool, Tuning};
+use tch_spiking::network::{
+    BatchNorm, Distribution, Edge, Layer, LayerKind, NeuronSpec, Origin, Pair, PerChannel, Pool, Standardize, Tuning,
+};
 use tch_spiking::weights::{self, OPTIMIZER_PREFIX, WeightsError};
 use tch_spiking::{Error, Experiment, SpikingSequential};
 
@@ -219,6 +221,10 @@ fn settings(kind: &LayerKind, reads: String) -> String {
             unless(format!("momentum {}", norm.momentum), norm.momentum == BatchNorm::default().momentum),
             unless("no weight and bias".to_string(), norm.affine),
         ],
+        LayerKind::Standardize(Standardize { mean: Some(mean), std: Some(std) }) => {
+            vec![format!("mean {}, std {}", per_channel(mean), per_channel(std))]
+        }
+        LayerKind::Standardize(_) => vec!["by the training samples".to_string()],
         LayerKind::Neuron(neurons) => {
             let scale = neurons.firing_rate_scale;
             vec![
@@ -230,6 +236,13 @@ fn settings(kind: &LayerKind, reads: String) -> String {
         LayerKind::Flatten | LayerKind::Relu | LayerKind::Add | LayerKind::Concat | LayerKind::Custom(_) => vec![],
     };
     parts.into_iter().chain([reads]).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+fn per_channel(numbers: &PerChannel) -> String {
+    match numbers {
+        PerChannel::One(number) => number.to_string(),
+        PerChannel::Each(numbers) => format!("{numbers:?}"),
+    }
 }
 
 fn neuron_settings(neurons: &NeuronSpec) -> BTreeMap<String, String> {

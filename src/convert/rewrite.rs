@@ -131,6 +131,7 @@ impl<'a> Rewrite<'a> {
             | LayerKind::Flatten
             | LayerKind::Add
             | LayerKind::Concat
+            | LayerKind::Standardize(_)
             | LayerKind::Custom(_)) => {
                 let piece = self.keep(layer, kind.clone(), &inputs);
                 Ok(Signal { piece, ..signal })

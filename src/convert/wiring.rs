@@ -28,7 +28,9 @@ impl Role {
             LayerKind::Flatten | LayerKind::Dropout(_) | LayerKind::AvgPool(_) | LayerKind::Add | LayerKind::Concat => {
                 Self::Passage
             }
-            LayerKind::MaxPool(_) | LayerKind::BatchNorm(_) | LayerKind::Custom(_) => Self::Other,
+            LayerKind::MaxPool(_) | LayerKind::BatchNorm(_) | LayerKind::Standardize(_) | LayerKind::Custom(_) => {
+                Self::Other
+            }
         }
     }
 }

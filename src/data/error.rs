@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::network::shape::show;
+
 /// A data set that is missing, damaged, too small or cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -48,6 +50,16 @@ pub enum DataError {
         folder: PathBuf,
         /// The missing files.
         missing: Vec<String>,
+    },
+    /// Samples that are not images cannot be augmented.
+    #[error(
+        "training.augmentation is for images of channels x height x width, one per sample or one per timestep of it, but a batch \
+         is {}: leave the section out",
+        show(found)
+    )]
+    NotAugmentable {
+        /// The shape of the batch.
+        found: Vec<i64>,
     },
     /// A file differs from the published one.
     #[error("{}: {damage}; {}", path.display(), damage.advice(name))]

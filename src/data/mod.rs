@@ -8,6 +8,7 @@
 //! network reads whose input is one row. A program implements it for its own data, and
 //! [`register`] makes the data set available to experiment files.
 
+mod augmentation;
 mod config;
 #[cfg(feature = "figures")]
 mod contact_sheet;
@@ -26,9 +27,11 @@ mod rows;
 mod samples;
 mod source;
 mod splits;
+mod statistics;
 
 use std::ops::Range;
 
+pub use augmentation::{Augmentation, AugmentationKey, Erase, Rectangle, Transform};
 pub use config::{DataConfig, DatasetName};
 #[cfg(feature = "figures")]
 pub use contact_sheet::contact_sheet;
@@ -44,6 +47,7 @@ pub(crate) use samples::batches;
 pub use samples::{Batch, Samples, Target};
 pub use source::Source;
 pub use splits::{Splits, load_splits};
+pub use statistics::measure_standardization;
 
 /// The images of one split and their labels.
 ///

@@ -262,6 +262,7 @@ impl Place<'_> {
                 | LayerKind::LeakyRelu(_)
                 | LayerKind::Scale(_)
                 | LayerKind::BatchNorm(_)
+                | LayerKind::Standardize(_)
                 | LayerKind::Add
                 | LayerKind::Concat
                 | LayerKind::Custom(_),
@@ -380,6 +381,7 @@ impl Place<'_> {
                 | LayerKind::LeakyRelu(_)
                 | LayerKind::Scale(_)
                 | LayerKind::BatchNorm(_)
+                | LayerKind::Standardize(_)
                 | LayerKind::Neuron(_)
                 | LayerKind::Synapse(_)
                 | LayerKind::Add

@@ -6,6 +6,7 @@
 //! | `scan.rs` | the spiking step over all timesteps, with the state in registers |
 //! | `filter.rs` | the synaptic filter over all timesteps, forward and backward |
 //! | `scan_backward.rs` | its gradient: forward again, then backward, in the cache |
+//! | `warp.rs` | affine maps of images |
 //! | `cuda/` | the same on CUDA, compiled at run time |
 //! | `elements.rs` | tensors as slices |
 //! | `threads.rs` | memory that several threads write in disjoint parts; work distribution over libtorch's threads |
@@ -22,6 +23,7 @@ mod rate;
 mod scan;
 mod scan_backward;
 mod threads;
+mod warp;
 
 pub use crate::native::keep_freed_memory;
 pub use elements::TensorNumber;
@@ -32,6 +34,7 @@ pub(crate) use scan::{NoiseRows, Scan, scan};
 pub(crate) use scan_backward::{ScanBackward, scan_backward};
 pub use tch_spiking_core::simd::instruction_set;
 pub(crate) use threads::{LibtorchThreads, share_out_reading};
+pub(crate) use warp::{Erased, Warp, warp};
 
 /// Returns the number of rows of `drive`; panics unless the lengths match, which unchecked indexing relies on.
 fn rows<R, S>(drive: &tch_spiking_core::kernels::Drive<R, S>) -> usize {

@@ -113,6 +113,7 @@ impl Layer {
             (LayerKind::Scale(_), Parameters::Affine { weight, .. }) => input.f_mul(&in_kind(weight, input)?),
             (LayerKind::LeakyRelu(layer), _) => leaky_relu(input, layer.negative_slope),
             (LayerKind::BatchNorm(layer), Parameters::Normalization(tensors)) => tensors.apply(*layer, input),
+            (LayerKind::Standardize(_), Parameters::Standardization(tensors)) => tensors.apply(input),
             (LayerKind::Add, _) => inputs[1..].iter().try_fold(input.shallow_clone(), |sum, other| sum.f_add(other)),
             (LayerKind::Concat, _) => Tensor::f_cat(inputs, 1),
             (LayerKind::Custom(layer), Parameters::Custom(parameters)) => {
@@ -127,6 +128,7 @@ impl Layer {
                 | LayerKind::Linear(_)
                 | LayerKind::Scale(_)
                 | LayerKind::BatchNorm(_)
+                | LayerKind::Standardize(_)
                 | LayerKind::Custom(_),
                 _,
             ) => Err(TchError::Shape(format!("layer {} has no parameters", self.name()))),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `network.rs` | the network ([`Network`]) |
 //! | `layer.rs`, `parameters.rs` | a layer, its tensors and what it computes on a batch |
-//! | `neurons.rs`, `batch_norm.rs`, `linear.rs`, `custom.rs` | the computations of individual layer types |
+//! | `neurons.rs`, `batch_norm.rs`, `standardization.rs`, `linear.rs`, `custom.rs` | the computations of individual layer types |
 //! | `state.rs` | the state of a network in inference ([`State`]) |
 //! | `builder.rs` | building specifications in code ([`Builder`]) |
 //!
@@ -19,6 +19,7 @@ mod linear;
 mod network;
 mod neurons;
 mod parameters;
+mod standardization;
 mod state;
 
 pub(crate) use batch_norm::Normalization;
@@ -30,6 +31,7 @@ pub use linear::linear;
 pub use network::Network;
 pub(crate) use neurons::Neurons;
 pub(crate) use parameters::Parameters;
+pub(crate) use standardization::Standardization;
 pub use state::{State, Voltage};
 
 /// The former name of [`Network`].
@@ -38,5 +40,5 @@ pub type SpikingSequential = Network;
 pub use tch_spiking_core::spec::{
     BatchNorm, Conv2d, Custom, CustomLayer, Distribution, Dropout, Edge, EdgeSpec, Graph, InitialVoltage, Initializer,
     LayerKind, LayerSpec, Layers, LeakyRelu, LearnPer, Linear, NetworkError, NetworkSpec, NeuronSpec, Node, Origin, Pair,
-    ParameterSpec, Pool, Scale, Start, SynapseSpec, Tuning, shape, streams,
+    ParameterSpec, PerChannel, Pool, Scale, Standardize, Start, SynapseSpec, Tuning, shape, streams,
 };

@@ -4,7 +4,7 @@ use tch::nn::Path;
 use tch::{TchError, Tensor};
 use tch_spiking_core::spec::{LayerKind, NeuronValues, Node, ParameterSpec, Start, SynapseSpec, streams};
 
-use super::{Neurons, Normalization};
+use super::{Neurons, Normalization, Standardization};
 
 /// The tensors of a layer.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(crate) enum Parameters {
     },
     /// A batch normalisation.
     Normalization(Normalization),
+    /// A standardisation.
+    Standardization(Standardization),
     /// A layer of neurons.
     Neurons(Neurons),
     /// A synapse: the logarithm of its time constant (s), if that is learned.
@@ -84,6 +86,10 @@ impl Parameters {
                 running_mean: take("running_mean").ok_or_else(|| missing("running_mean"))?,
                 running_var: take("running_var").ok_or_else(|| missing("running_var"))?,
             }),
+            (LayerKind::Standardize(_), _) => Self::Standardization(Standardization {
+                mean: take("mean").ok_or_else(|| missing("mean"))?,
+                std: take("std").ok_or_else(|| missing("std"))?,
+            }),
             (LayerKind::Synapse(_), _) => Self::Synapse { log_tau: take(SynapseSpec::LOG_TAU) },
             (LayerKind::Custom(_), _) => Self::Custom(named.into_iter().map(|(_, tensor)| tensor).collect()),
             (
@@ -109,6 +115,7 @@ impl Parameters {
             Self::Normalization(Normalization { weight, bias, running_mean, running_var }) => {
                 weight.iter().chain(bias).chain([running_mean, running_var]).collect()
             }
+            Self::Standardization(Standardization { mean, std }) => vec![mean, std],
             Self::Neurons(neurons) => std::iter::once(&neurons.bias).chain(neurons.trained()).collect(),
             Self::Synapse { log_tau } => log_tau.iter().collect(),
             Self::Custom(tensors) => tensors.iter().collect(),
@@ -119,13 +126,14 @@ impl Parameters {
 /// Returns the initial values of a parameter; `None` for zeros.
 fn values(parameter: &ParameterSpec, neurons: Option<&NeuronValues>, context: &Context) -> Option<Vec<f64>> {
     let count = parameter.shape.iter().product::<i64>().unsigned_abs() as usize;
-    match parameter.start {
+    match &parameter.start {
         Start::Constant(0.0) => None,
-        Start::Constant(value) => Some(vec![value; count]),
+        Start::Constant(value) => Some(vec![*value; count]),
+        Start::Given(values) => Some(values.clone()),
         Start::Drawn { .. } if context.filling == Filling::Undrawn => None,
         Start::Drawn { initializer, fan_in, fan_out } => {
             let mut rng = streams::weights(context.seed, context.index);
-            Some(initializer.sample(count, fan_in, fan_out, &mut rng))
+            Some(initializer.sample(count, *fan_in, *fan_out, &mut rng))
         }
         Start::Tuning => neurons.map(|neurons| neurons.bias.clone()),
     }

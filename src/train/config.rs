@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::Augmentation;
+
 use super::{
     Clipping, Method, ObjectiveConfig, OptimizerConfig, Precision, Regulariser, Schedule, StageConfig, TrainError,
 };
@@ -36,6 +38,9 @@ pub struct TrainingConfig {
     pub optimizer: OptimizerConfig,
     /// The learning rate schedule.
     pub schedule: Schedule,
+    /// The random transformations of training images; none if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub augmentation: Option<Augmentation>,
     /// The largest gradient of a step.
     #[serde(skip_serializing_if = "Clipping::is_none")]
     pub clipping: Clipping,
@@ -65,6 +70,7 @@ impl Default for TrainingConfig {
             method: Method::default(),
             optimizer: OptimizerConfig::default(),
             schedule: Schedule::default(),
+            augmentation: None,
             clipping: Clipping::default(),
             regularisers: vec![],
             stages: vec![],
@@ -95,6 +101,9 @@ impl TrainingConfig {
         }
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
             return fail("learning_rate", self.learning_rate, "a number above 0");
+        }
+        if let Some((key, value, expected)) = self.augmentation.as_ref().and_then(Augmentation::fault) {
+            return Err(TrainError::config("training.augmentation", key, value, expected));
         }
         if !(self.warm_up >= 0.0 && self.warm_up < self.epochs as f64) {
             return fail("warm_up", self.warm_up, "a number of epochs of 0 or more and below epochs");

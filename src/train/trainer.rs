@@ -16,7 +16,7 @@ use super::{
     EpochMetrics, GradientSync, Method, Objective, Observer, OneProcess, Optimizer, Outcome, Position, Progress,
     TrainError, TrainingConfig,
 };
-use crate::data::{Batch, Samples};
+use crate::data::{AugmentationKey, Batch, Samples, measure_standardization};
 use crate::engine::TrainingStep;
 use crate::error::Result;
 use crate::network::SpikingSequential;
@@ -84,7 +84,8 @@ pub struct Trainer {
 
 impl Trainer {
     /// A trainer of `network` on the samples `training`, from the start, with the objective of `config`, in one
-    /// process. `seed` determines the order of the samples.
+    /// process. `seed` determines the order of the samples. Layers that standardise by the statistics of the training
+    /// samples get them here.
     ///
     /// # Errors
     /// If `config` is not valid, its method cannot train these neurons, there are no samples, or they do not match the
@@ -104,6 +105,11 @@ impl Trainer {
             stage.check(&network)?;
         }
         training.check(&network)?;
+        measure_standardization(&network, &training)?;
+        if let Some(augmentation) = &config.augmentation {
+            let key = AugmentationKey { seed, epoch: 0 };
+            augmentation.batch(&training, &[0], key, network.device(), network.kind())?;
+        }
         let still = !training.batch(&[0], network.device(), network.kind())?.input.is_varying();
         let stage = stages[0].clone();
         Ok(Self {
@@ -237,7 +243,14 @@ impl Trainer {
 
     /// These samples to train on.
     pub(super) fn batch(&self, rows: &[i64]) -> Result<Batch> {
-        self.training.batch(rows, self.network.device(), self.input_kind())
+        let (device, kind) = (self.network.device(), self.input_kind());
+        match &self.config.augmentation {
+            Some(augmentation) => {
+                let key = AugmentationKey { seed: self.seed, epoch: self.position.epoch };
+                augmentation.batch(&*self.training, rows, key, device, kind)
+            }
+            None => self.training.batch(rows, device, kind),
+        }
     }
 
     /// The order of the samples in this epoch.

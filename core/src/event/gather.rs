@@ -85,6 +85,16 @@ pub(super) fn gather<'b, R: Number, const W: usize>(
                 }
             }
         }
+        Operation::Standardize { mean, std } => {
+            copy(source, position, block, rows);
+            let at = position * source.shape.padded() + block * W;
+            let (mean, std) = (first::<R, W>(&mean[at..]), first::<R, W>(&std[at..]));
+            for row in rows.iter_mut() {
+                for lane in 0..W {
+                    row[lane] = (row[lane] - mean[lane]) / std[lane];
+                }
+            }
+        }
         Operation::MaxPool { windows } => {
             let lowest = R::constant(f64::NEG_INFINITY);
             each_value(windows.at(position), source, block, rows, lowest, |highest, value| highest.max(value));

@@ -102,6 +102,18 @@ fn layer<R: Number>(source: &Source, index: usize, node: &Node, inputs: &[&Laid<
             let sink = Sink::Synapse { transition, input, variables: synapse.state_len() };
             Laid { shape: before, height: None, does: Does::Advance(sink, Arc::default()) }
         }
+        LayerKind::Standardize(_) => {
+            let each = before.len() / node.shape.first().map_or(1, |&channels| channels.unsigned_abs() as usize).max(1);
+            let numbers = |name: &str| -> Result<Aligned<R>, EventError> {
+                let values = source.parameter(node, name)?.values.iter();
+                Ok(stored(values.flat_map(|&value| std::iter::repeat_n(R::constant(value), each)), before))
+            };
+            let (mean, mut std) = (numbers("mean")?, numbers("std")?);
+            // Padding, which stays 0.
+            std.iter_mut().filter(|number| **number == R::default()).for_each(|number| *number = R::constant(1.0));
+            let operation = Operation::Standardize { mean, std };
+            Laid { shape: before, height: None, does: Does::Operation(Arc::new(operation)) }
+        }
         LayerKind::Conv2d(_)
         | LayerKind::Linear(_)
         | LayerKind::AvgPool(_)

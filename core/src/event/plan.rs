@@ -164,6 +164,11 @@ pub(super) enum Operation<R> {
     MaxPool {
         windows: Windows,
     },
+    /// `(x - mean) / std`, with numbers stored as the neurons are.
+    Standardize {
+        mean: Aligned<R>,
+        std: Aligned<R>,
+    },
 }
 
 /// Where the result goes.

@@ -55,6 +55,7 @@ pub(super) fn operation<R: Number>(
         LayerKind::Relu
         | LayerKind::LeakyRelu(_)
         | LayerKind::BatchNorm(_)
+        | LayerKind::Standardize(_)
         | LayerKind::Custom(_)
         | LayerKind::Flatten
         | LayerKind::Dropout(_)

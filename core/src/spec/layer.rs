@@ -1,6 +1,8 @@
 //! The specification of one layer.
 
-use super::{BatchNorm, Conv2d, Custom, Dropout, LeakyRelu, Linear, NeuronSpec, Pool, Scale, SynapseSpec};
+use super::{
+    BatchNorm, Conv2d, Custom, Dropout, LeakyRelu, Linear, NeuronSpec, Pool, Scale, Standardize, SynapseSpec,
+};
 use crate::synapse::Synapse;
 
 /// A layer specification: type, name and inputs.
@@ -76,6 +78,8 @@ pub enum LayerKind {
     Scale(Scale),
     /// Batch normalisation, per channel.
     BatchNorm(BatchNorm),
+    /// Standardisation by a mean and a standard deviation, per channel.
+    Standardize(Standardize),
     /// A layer of neurons.
     Neuron(NeuronSpec),
     /// A synaptic filter over time; passes a constant input through in rate-based training.
@@ -102,6 +106,7 @@ impl LayerKind {
             Self::LeakyRelu(_) => "leaky_relu",
             Self::Scale(_) => "scale",
             Self::BatchNorm(_) => "batch_norm",
+            Self::Standardize(_) => "standardize",
             Self::Neuron(neuron) => neuron.model.name(),
             Self::Synapse(synapse) => synapse.synapse.type_name(),
             Self::Add => "add",
@@ -122,6 +127,7 @@ impl LayerKind {
             | Self::LeakyRelu(_)
             | Self::Scale(_)
             | Self::BatchNorm(_)
+            | Self::Standardize(_)
             | Self::Neuron(_)
             | Self::Synapse(_)
             | Self::Add
@@ -164,6 +170,7 @@ layer_from!(
     LeakyRelu => LeakyRelu,
     Scale => Scale,
     BatchNorm => BatchNorm,
+    Standardize => Standardize,
     SynapseSpec => Synapse,
     NeuronSpec => Neuron,
     Custom => Custom

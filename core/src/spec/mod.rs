@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `network.rs` | the whole network ([`NetworkSpec`]) |
-//! | `layer.rs`, `layers.rs`, `neurons.rs`, `synapses.rs`, `custom.rs` | a layer ([`LayerSpec`]) and the settings of each type |
+//! | `layer.rs`, `layers.rs`, `neurons.rs`, `synapses.rs`, `standardize.rs`, `custom.rs` | a layer ([`LayerSpec`]) and the settings of each type |
 //! | `table.rs` | layers as TOML tables |
 //! | `graph.rs` | the connections, with all shapes and parameters ([`Graph`]) |
 //! | `order.rs` | the order of computation, cycles as a whole ([`Section`]) |
@@ -23,6 +23,7 @@ mod order;
 mod parameters;
 mod recurrent;
 pub mod shape;
+mod standardize;
 pub mod streams;
 mod synapses;
 mod table;
@@ -39,5 +40,6 @@ pub use neurons::{LearnPer, NeuronSpec, NeuronValues, Tuning};
 pub use order::Section;
 pub use parameters::{ParameterSpec, Start};
 pub use recurrent::Layers;
+pub use standardize::{PerChannel, Standardize};
 pub use synapses::SynapseSpec;
 pub use values::{Distribution, InitialVoltage, Pair};

@@ -20,6 +20,8 @@ pub struct ParameterSpec {
 pub enum Start {
     /// The same number for all elements.
     Constant(f64),
+    /// These numbers, in row-major order.
+    Given(Vec<f64>),
     /// Drawn by an initialiser.
     Drawn {
         /// The distribution.
@@ -81,6 +83,7 @@ pub(super) fn parameters(kind: &LayerKind, inputs: &[&[i64]], output: &[i64], dt
             })
             .collect()
         }
+        LayerKind::Standardize(standardize) => standardize.parameters(channels),
         LayerKind::Neuron(neurons) => {
             let bias = ParameterSpec {
                 name: "bias".to_string(),

@@ -27,6 +27,7 @@ pub(super) fn output_shape(kind: &LayerKind, inputs: &[&[i64]]) -> Result<Vec<i6
             Err(format!("weight = {} is not valid: expected a number", layer.weight))
         }
         LayerKind::BatchNorm(layer) => batch_norm(*layer, input),
+        LayerKind::Standardize(layer) => layer.output_shape(input),
         LayerKind::Dropout(layer) if !(0.0..1.0).contains(&layer.p) => {
             Err(format!("p = {} is not valid: expected a probability of 0 or more and below 1", layer.p))
         }

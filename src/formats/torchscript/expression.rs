@@ -35,6 +35,11 @@ pub(super) fn stateless(layer: &Layer, name: &str, inputs: &[&str]) -> String {
             number(norm.momentum),
             number(norm.eps)
         ),
+        LayerKind::Standardize(_) => {
+            let ones = ", 1".repeat(layer.output_shape().len() - 1);
+            let own = |tensor: &str| format!("torch.reshape(self.{name}.{tensor}, [-1{ones}])");
+            format!("torch.div(torch.sub({input}, {}), {})", own("mean"), own("std"))
+        }
         // In the order of the dense engine, for the same bits.
         LayerKind::Add => inputs[1..].iter().fold(input.to_string(), |sum, other| format!("torch.add({sum}, {other})")),
         LayerKind::Concat => format!("torch.cat([{}], 1)", inputs.join(", ")),

@@ -70,7 +70,7 @@ impl<'a> Target<'a> {
 
     /// Returns whether the layer may be missing from the file.
     fn is_optional(&self) -> bool {
-        matches!(self.layer.kind(), LayerKind::Neuron(_) | LayerKind::Synapse(_))
+        matches!(self.layer.kind(), LayerKind::Neuron(_) | LayerKind::Synapse(_) | LayerKind::Standardize(_))
     }
 }
 
