@@ -8,6 +8,10 @@ use libloading::os::unix::Library;
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::launch::Launch;
+use super::scan_launch::{self, BackwardTensors};
+use super::scan_source;
+use tch_spiking_core::neuron::Neuron;
+use tch_spiking_core::surrogate::Surrogate;
 
 /// What CUDA has and C++ has not: indices, and a launch, which goes through them one by one.
 const BEFORE: &str = "
@@ -32,7 +36,7 @@ static void launch(void (*kernel)(A...), const unsigned* shape, void** arguments
 ";
 
 /// A kernel library for the CPU.
-pub(super) struct Host {
+pub(crate) struct Host {
     library: Library,
     _folder: tempfile::TempDir,
 }
@@ -65,6 +69,17 @@ impl Host {
         Some(Self { library, _folder: folder })
     }
 
+    /// The backward kernel of a model in double precision.
+    pub(crate) fn of_backward(model: &Neuron, dt: f64, surrogate: &Surrogate) -> Option<Self> {
+        let source = scan_source::scan_backward(model, dt, surrogate, Kind::Double).unwrap();
+        Self::compile(&source, &["scan_backward"])
+    }
+
+    /// Runs the backward kernel of a model.
+    pub(crate) fn run_backward(&self, model: &Neuron, tensors: BackwardTensors) -> Result<(), TchError> {
+        scan_launch::scan_backward(&|launch| self.run(launch), model, tensors)
+    }
+
     pub(super) fn run(&self, launch: Launch) -> Result<(), TchError> {
         let shape = [launch.grid[0], launch.grid[1], launch.block];
         let mut arguments = launch.arguments;
@@ -80,7 +95,7 @@ impl Host {
 }
 
 /// Numbers spread over `[low, high]` in an order without pattern.
-pub(super) fn mixed(low: f64, high: f64, shape: &[i64], kind: Kind) -> Tensor {
+pub(crate) fn mixed(low: f64, high: f64, shape: &[i64], kind: Kind) -> Tensor {
     let count: i64 = shape.iter().product();
     let fractions = (Tensor::arange(count, (Kind::Double, Device::Cpu)) * 0.618_033_988_749_895).frac();
     (fractions * (high - low) + low).reshape(shape).to_kind(kind)

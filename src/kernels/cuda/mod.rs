@@ -125,3 +125,10 @@ fn index(tensor: &Tensor) -> Result<usize, String> {
         other => Err(format!("a CUDA kernel cannot compute on {other:?}")),
     }
 }
+
+/// The kernels' source on the host, for tests of what calls them.
+#[cfg(test)]
+pub(crate) mod on_host {
+    pub(crate) use super::host::{Host, mixed};
+    pub(crate) use super::scan_tests::Sample;
+}

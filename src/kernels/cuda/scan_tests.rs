@@ -25,7 +25,7 @@ const STEPS: i64 = 70;
 
 /// A model with all that a model can have: synaptic current, adaptation, a noisy threshold, learned parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Sample {}
+pub(crate) struct Sample {}
 
 impl NeuronModel for Sample {
     const NAME: &'static str = "sample";
