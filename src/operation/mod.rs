@@ -5,6 +5,7 @@
 //! | `rate.rs` | the rate with its custom gradient ([`rate`]) |
 //! | `spike.rs` | spikes over time ([`spike`]), and with the rate's gradient ([`spike_aware`]) |
 //! | `through_time.rs` | spikes over time with surrogate gradients ([`through_time`]) |
+//! | `fused_gradients.rs` | their gradients by a fused kernel |
 //! | `drive.rs` | the inputs of a layer of neurons ([`SpikingDrive`]) |
 //! | `synapse.rs` | filters over time ([`filter`], [`filter_learned`]) |
 //! | `formula.rs` | recorded formulas as tensor operations ([`evaluate`]) |
@@ -12,6 +13,7 @@
 
 mod drive;
 mod formula;
+mod fused_gradients;
 mod layout;
 mod rate;
 mod spike;

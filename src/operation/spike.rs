@@ -35,7 +35,7 @@ pub fn spike(model: impl Into<Neuron>, drive: &SpikingDrive, state: &mut [Tensor
         (Device::Cpu, Kind::Float) => on_cpu::<f32>(model, drive, state, record)?,
         (Device::Cpu, Kind::Double) => on_cpu::<f64>(model, drive, state, record)?,
         (Device::Cpu, Kind::BFloat16) => on_cpu::<bf16>(model, drive, state, record)?,
-        (Device::Cuda(_), _) if cuda::computes_spikes(model, drive.dt, drive.input) => {
+        (Device::Cuda(_), _) if cuda::computes_spikes(model, drive.dt, drive.input, drive.bias) => {
             fused(model, drive, state, record, cuda::scan)?
         }
         _ => with_tensors(model, drive, state, record)?,
@@ -139,6 +139,7 @@ fn fused(
     let input = layout.in_memory_order(drive.input)?;
     let gain = layout.in_memory_order(drive.gain)?;
     let bias = layout.in_memory_order(drive.bias)?;
+    let learned = learned_in_memory_order(drive, layout)?;
     // Copies: the caller's state stays unchanged if anything below fails, and may share memory with another tensor.
     let mut flat: Vec<Tensor> =
         state.iter().map(|tensor| layout.in_memory_order(tensor)?.f_detach_copy()).collect::<Result<_, TchError>>()?;
@@ -149,6 +150,8 @@ fn fused(
         record.iter().map(|&wanted| wanted.then(empty).transpose()).collect::<Result<_, TchError>>()?;
     let tensors = ScanTensors {
         drive: [&input, &gain, &bias],
+        learned: &learned,
+        noise: drive.noise.map(|noise| noise_rows(noise, layout, drive.bias)),
         steps: drive.steps,
         varying: drive.input.dim() == drive.bias.dim() + 2,
         state: &mut flat,
@@ -176,12 +179,10 @@ where
     S::Computed: TensorNumber,
 {
     let layout = Layout::of(drive.input, drive.bias.dim());
-    let learned = learned_in_memory_order(drive, layout)?;
-    let noise = drive.noise.map(|noise| noise_rows(noise, layout, drive.bias));
     let shape = state.first().map(|state| layout.in_memory_order(state)).transpose()?;
     let mut total = Tensor::f_empty(shape.map_or(vec![], |state| state.size()), (drive.bias.kind(), Device::Cpu))?;
     let spikes = fused(model, drive, state, record, |model, dt, tensors| {
-        let ScanTensors { drive: [input, gain, bias], steps, state, output, record, .. } = tensors;
+        let ScanTensors { drive: [input, gain, bias], learned, noise, steps, state, output, record, .. } = tensors;
         let scan = Scan {
             drive: Drive {
                 input: kernels::elements::<S>(input)?,

@@ -7,9 +7,11 @@ use tch_spiking_core::kernels::Drive;
 use tch_spiking_core::neuron::{Neuron, NeuronError};
 use tch_spiking_core::surrogate::Surrogate;
 
-use super::spike::{check, learned_in_memory_order, noise_of, noise_rows};
-use super::{DriveNoise, Layout, Spikes, SpikingDrive, evaluate, spike};
+use super::fused_gradients::fused_gradients;
+use super::spike::{check, noise_of};
+use super::{DriveNoise, Spikes, SpikingDrive, evaluate, spike};
 use crate::error::Result;
+use crate::kernels::cuda::{self, BackwardTensors};
 use crate::kernels::{self, ScanBackward, TensorNumber};
 use crate::native::autograd;
 
@@ -121,87 +123,50 @@ impl Course {
 
     /// Computes the gradients of input, gain, bias, learned parameters and state from those of the output and the last state.
     fn backward(&self, gradients: &[Option<Tensor>], wanted: &[bool]) -> Result<Vec<Option<Tensor>>, TchError> {
-        match (self.input.device(), self.input.kind(), self.bias.kind()) {
-            (Device::Cpu, Kind::Float, Kind::Float) => self.on_cpu::<f32>(gradients, wanted),
-            (Device::Cpu, Kind::Double, Kind::Double) => self.on_cpu::<f64>(gradients, wanted),
-            (Device::Cpu, Kind::BFloat16, Kind::Float) => self.on_cpu::<bf16>(gradients, wanted),
+        let Self { model, dt, surrogate, input, bias, .. } = self;
+        let fused = |kernel: &dyn Fn(BackwardTensors) -> Result<(), TchError>| {
+            fused_gradients(model, &self.drive(), self.truncate, &self.state, gradients, wanted[1], kernel)
+        };
+        match (input.device(), input.kind(), bias.kind()) {
+            (Device::Cpu, Kind::Float, Kind::Float) => fused(&|tensors| self.on_cpu::<f32>(tensors)),
+            (Device::Cpu, Kind::Double, Kind::Double) => fused(&|tensors| self.on_cpu::<f64>(tensors)),
+            (Device::Cpu, Kind::BFloat16, Kind::Float) => fused(&|tensors| self.on_cpu::<bf16>(tensors)),
+            (Device::Cuda(_), ..) if cuda::computes_gradients(model, *dt, surrogate, input, bias) => {
+                fused(&|tensors| cuda::scan_backward(model, *dt, surrogate, tensors))
+            }
             _ => self.with_tensors(gradients, wanted),
         }
     }
 
-    /// Runs the fused kernel.
-    fn on_cpu<S: TensorNumber>(
-        &self,
-        gradients: &[Option<Tensor>],
-        wanted: &[bool],
-    ) -> Result<Vec<Option<Tensor>>, TchError>
+    /// Runs the kernel of the processor.
+    fn on_cpu<S: TensorNumber>(&self, tensors: BackwardTensors) -> Result<(), TchError>
     where
         S::Computed: TensorNumber,
     {
-        let layout = Layout::of(&self.input, self.bias.dim());
-        let flat = |tensor: &Tensor| layout.in_memory_order(tensor);
-        let [input, gain, bias] = [flat(&self.input)?, flat(&self.gain)?, flat(&self.bias)?];
-        let learned = learned_in_memory_order(&self.drive(), layout)?;
-        let state = self.state.iter().map(flat).collect::<Result<Vec<_>, _>>()?;
-        let varying = self.input.dim() == self.bias.dim() + 2;
-        let mut gradient = match &gradients[0] {
-            Some(gradient) => {
-                // Checked first: a view counts as a reference to the memory.
-                let disposable = autograd::is_disposable(gradient);
-                let ordered = flat(gradient)?;
-                let shared = ordered.data_ptr() == gradient.data_ptr() && !disposable;
-                if shared { ordered.f_detach_copy()? } else { ordered }
-            }
-            None => {
-                let shape = state.first().map(Tensor::size).unwrap_or_default();
-                Tensor::f_zeros([vec![self.steps], shape].concat(), (input.kind(), Device::Cpu))?
-            }
-        };
-        let mut to_input = (!varying).then(|| input.f_empty_like()).transpose()?;
-        let to_state = state.iter().zip(&gradients[1..]).map(|(state, gradient)| match gradient {
-            Some(gradient) => flat(gradient)?.f_detach_copy(),
-            None => state.f_zeros_like(),
-        });
-        let mut to_state = to_state.collect::<Result<Vec<_>, TchError>>()?;
-        let mut to_gain = wanted[1].then(|| gain.f_empty_like()).transpose()?;
-        let mut to_bias = bias.f_empty_like()?;
-        let mut to_learned = learned.iter().map(Tensor::f_empty_like).collect::<Result<Vec<_>, _>>()?;
-        kernels::scan_backward(
-            &self.model,
-            ScanBackward {
-                drive: Drive {
-                    input: kernels::elements::<S>(&input)?,
-                    gain: kernels::elements(&gain)?,
-                    bias: kernels::elements(&bias)?,
-                },
-                steps: self.steps as usize,
-                dt: self.dt,
-                learned: learned.iter().map(kernels::elements).collect::<Result<_, _>>()?,
-                noise: self.noise.map(|noise| noise_rows(noise, layout, &self.bias)),
-                state: state.iter().map(kernels::elements).collect::<Result<_, _>>()?,
-                surrogate: &self.surrogate,
-                truncate: self.truncate.map(|every| every as usize),
-                gradient: kernels::elements_mut(&mut gradient)?,
-                input_gradient: to_input.as_mut().map(kernels::elements_mut).transpose()?,
-                state_gradient: to_state.iter_mut().map(kernels::elements_mut).collect::<Result<_, _>>()?,
-                gain_gradient: to_gain.as_mut().map(kernels::elements_mut).transpose()?,
-                bias_gradient: kernels::elements_mut(&mut to_bias)?,
-                learned_gradient: to_learned.iter_mut().map(kernels::elements_mut).collect::<Result<_, _>>()?,
+        let BackwardTensors { drive: [input, gain, bias], learned, noise, steps, truncate, state, .. } = tensors;
+        let BackwardTensors { gradient, to_input, to_state, to_gain, to_bias, to_learned, .. } = tensors;
+        let scan = ScanBackward {
+            drive: Drive {
+                input: kernels::elements::<S>(input)?,
+                gain: kernels::elements(gain)?,
+                bias: kernels::elements(bias)?,
             },
-        );
-        let back = |tensor: &Tensor| layout.in_shape_order(tensor);
-        let mut all = vec![Some(back(to_input.as_ref().unwrap_or(&gradient))?)];
-        all.push(to_gain.as_ref().map(back).transpose()?);
-        all.push(Some(back(&to_bias)?));
-        for (gradient, parameter) in to_learned.iter().zip(&self.learned) {
-            let one = parameter.numel() == 1;
-            let gradient = if one { gradient.f_sum(gradient.kind())? } else { back(gradient)? };
-            all.push(Some(gradient.f_reshape(parameter.size())?));
-        }
-        for gradient in &to_state {
-            all.push(Some(back(gradient)?));
-        }
-        Ok(all)
+            steps: steps as usize,
+            dt: self.dt,
+            learned: learned.iter().map(kernels::elements).collect::<Result<_, _>>()?,
+            noise,
+            state: state.iter().map(kernels::elements).collect::<Result<_, _>>()?,
+            surrogate: &self.surrogate,
+            truncate: truncate.map(|every| every as usize),
+            gradient: kernels::elements_mut(gradient)?,
+            input_gradient: to_input.map(kernels::elements_mut).transpose()?,
+            state_gradient: to_state.iter_mut().map(kernels::elements_mut).collect::<Result<_, _>>()?,
+            gain_gradient: to_gain.map(kernels::elements_mut).transpose()?,
+            bias_gradient: kernels::elements_mut(to_bias)?,
+            learned_gradient: to_learned.iter_mut().map(kernels::elements_mut).collect::<Result<_, _>>()?,
+        };
+        kernels::scan_backward(&self.model, scan);
+        Ok(())
     }
 
     /// Runs the model's recorded step backwards with tensor operations, on any device.

@@ -1,9 +1,9 @@
-//! Launch descriptions: kernel, grid and arguments, independent of how they are run.
+//! Launch descriptions: kernel, grid and arguments, independent of how they are run; those of the rate kernels.
 
 use tch::{Kind, TchError, Tensor};
 
 /// Threads per block.
-const BLOCK: u32 = 128;
+pub(super) const BLOCK: u32 = 128;
 /// The largest number of row chunks in the sum of the bias gradient.
 const CHUNKS: i64 = 32;
 /// The largest size of a grid along its second dimension.
@@ -16,17 +16,6 @@ pub(super) struct Launch {
     pub(super) grid: [u32; 2],
     pub(super) block: u32,
     pub(super) arguments: Vec<u64>,
-}
-
-/// Tensors that a spiking scan reads and writes; see [`kernels::Scan`](crate::kernels::Scan) for the shapes.
-pub(crate) struct ScanTensors<'a> {
-    /// Input, gain and bias.
-    pub(crate) drive: [&'a Tensor; 3],
-    pub(crate) steps: i64,
-    pub(crate) varying: bool,
-    pub(crate) state: &'a mut [Tensor],
-    pub(crate) output: &'a mut Tensor,
-    pub(crate) record: &'a mut [Option<Tensor>],
 }
 
 pub(super) type Run<'a> = &'a dyn Fn(Launch) -> Result<(), TchError>;
@@ -75,25 +64,6 @@ pub(super) fn rate_backward(
     Ok(())
 }
 
-pub(super) fn scan(run: Run, tensors: ScanTensors) -> Result<(), TchError> {
-    let ScanTensors { drive, steps, varying, state, output, record } = tensors;
-    let (size, neurons) = (state.first().map_or(0, |state| state.numel() as i64), drive[2].numel() as i64);
-    let kind = drive[0].kind();
-    check(&[drive[0]], if varying { steps * size } else { size }, kind)?;
-    check(&drive[1..], neurons, kind)?;
-    check(&state.iter().collect::<Vec<_>>(), size, kind)?;
-    check(&record.iter().flatten().chain([&*output]).collect::<Vec<_>>(), steps * size, kind)?;
-    if size == 0 {
-        return Ok(());
-    }
-    let mut arguments = [&pointers(&drive)[..], &pointers(&[output])].concat();
-    for (state, record) in state.iter().zip(record.iter()) {
-        arguments.extend([pointer(state), record.as_ref().map_or(0, pointer)]);
-    }
-    arguments.extend([size as u64, neurons as u64, steps as u64, u64::from(varying)]);
-    run(Launch { kernel: "scan", grid: [blocks(size)?, 1], block: BLOCK, arguments })
-}
-
 /// Returns the number of rows and of neurons per row.
 fn shape(drive: [&Tensor; 3]) -> (i64, i64) {
     let neurons = drive[2].numel() as i64;
@@ -106,7 +76,7 @@ pub(super) fn computed(kind: Kind) -> Kind {
 }
 
 /// Checks the tensors, since the kernels do not check bounds.
-fn check(tensors: &[&Tensor], elements: i64, kind: Kind) -> Result<(), TchError> {
+pub(super) fn check(tensors: &[&Tensor], elements: i64, kind: Kind) -> Result<(), TchError> {
     let fits = |tensor: &&Tensor| {
         tensor.is_contiguous()
             && tensor.numel() as i64 == elements
@@ -123,7 +93,7 @@ fn check(tensors: &[&Tensor], elements: i64, kind: Kind) -> Result<(), TchError>
     }
 }
 
-fn blocks(threads: i64) -> Result<u32, TchError> {
+pub(super) fn blocks(threads: i64) -> Result<u32, TchError> {
     let blocks = threads.unsigned_abs().div_ceil(u64::from(BLOCK));
     // CUDA allows 2^31 - 1.
     match i32::try_from(blocks) {
@@ -132,10 +102,10 @@ fn blocks(threads: i64) -> Result<u32, TchError> {
     }
 }
 
-fn pointer(tensor: &Tensor) -> u64 {
+pub(super) fn pointer(tensor: &Tensor) -> u64 {
     tensor.data_ptr() as u64
 }
 
-fn pointers(tensors: &[&Tensor]) -> Vec<u64> {
+pub(super) fn pointers(tensors: &[&Tensor]) -> Vec<u64> {
     tensors.iter().map(|tensor| pointer(tensor)).collect()
 }

@@ -9,8 +9,10 @@ use super::compile::compile;
 use super::launch::Launch;
 use crate::native::{current_stream, driver};
 use tch_spiking_core::neuron::Neuron;
+use tch_spiking_core::surrogate::Surrogate;
 
-/// Kernels loaded on a device. They are never unloaded: there are only as many as models and timesteps.
+/// Kernels loaded on a device. They are never unloaded: there are only as many as models, timesteps and
+/// surrogates.
 pub(super) struct Module {
     device: usize,
     loaded: driver::Module,
@@ -41,11 +43,19 @@ impl Module {
     }
 }
 
-/// The key of compiled kernels; `dt` (s) for the spiking ones.
+/// Which of a model's kernels, with what is constant in their source: the timestep `dt` (s) and the surrogate.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Kernels {
+    Rate,
+    Scan { dt: f64 },
+    ScanBackward { dt: f64, surrogate: Surrogate },
+}
+
+/// The key of compiled kernels.
 #[derive(Clone, PartialEq)]
 pub(super) struct Key {
     pub(super) model: Neuron,
-    pub(super) dt: Option<f64>,
+    pub(super) kernels: Kernels,
     pub(super) kind: Kind,
     pub(super) device: usize,
 }

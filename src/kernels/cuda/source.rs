@@ -1,4 +1,4 @@
-//! Prints the CUDA source of a model's kernels from its recorded formulas.
+//! Prints recorded formulas as CUDA source, and with them the kernels of a model's rate.
 //!
 //! Except for `__global__` and the block and thread indices, the source is plain C++, so that a test can compile it for
 //! the CPU too. The model's parameters and the timestep are constants in it.
@@ -63,40 +63,9 @@ extern "C" __global__ void rate_backward(const stored* input, const real* gain, 
 }
 "#;
 
-/// Prints the spiking kernel: each thread runs one neuron of one sample over time, with its state in registers.
-pub(super) fn scan(model: &Neuron, dt: f64, kind: Kind) -> Option<String> {
-    let variables = model.state().len();
-    let formula = model.step_formula(dt);
-    let inputs = std::iter::once("current".to_string()).chain((0..variables).map(|variable| format!("s{variable}")));
-    let (body, outputs) = statements(&formula, &inputs.collect::<Vec<_>>());
-    let each = |line: &dyn Fn(usize) -> String| (0..variables).map(line).collect::<String>();
-    Some(format!(
-        "{prelude}
-extern \"C\" __global__ void scan(const real* input, const real* gain, const real* bias, real* output,
-                                {parameters}long long size, long long neurons, long long steps, long long varying) {{
-  const long long here = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-  if (here >= size) return;
-  const real g = gain[here % neurons], b = bias[here % neurons];
-  real current = g * input[here] + b;
-{load}  for (long long step = 0; step < steps; ++step) {{
-    const long long now = step * size + here;
-    if (varying) current = g * input[now] + b;
-{body}    output[now] = {output};
-{advance}  }}
-{keep}}}
-",
-        prelude = prelude(kind)?,
-        parameters = each(&|v| format!("real* state{v}, real* record{v}, ")),
-        load = each(&|v| format!("  real s{v} = state{v}[here];\n")),
-        output = outputs[0],
-        advance = each(&|v| format!("    s{v} = {};\n    if (record{v}) record{v}[now] = s{v};\n", outputs[1 + v])),
-        keep = each(&|v| format!("  state{v}[here] = s{v};\n")),
-    ))
-}
-
 /// Prints the type that is computed with (`real`), the type in memory (`stored`) and their functions; `None` for other
 /// dtypes.
-fn prelude(kind: Kind) -> Option<String> {
+pub(super) fn prelude(kind: Kind) -> Option<String> {
     let (real, suffix) = match kind {
         Kind::Float | Kind::BFloat16 => ("float", "f"),
         Kind::Double => ("double", ""),
@@ -135,7 +104,7 @@ static __device__ inline stored to_stored(real x) {
 ";
 
 /// Prints a formula as C statements, one per operation, and returns the names of its outputs.
-fn statements(formula: &Formula, inputs: &[String]) -> (String, Vec<String>) {
+pub(super) fn statements(formula: &Formula, inputs: &[String]) -> (String, Vec<String>) {
     let mut body = String::new();
     for (position, operation) in formula.operations().iter().enumerate() {
         let kind = if matches!(operation, Operation::Greater(..)) { "bool" } else { "real" };

@@ -19,6 +19,11 @@ impl NoiseKey {
         Self { words: [low, high] }
     }
 
+    /// Returns the key's words, for kernels in other languages that draw the same numbers.
+    pub fn words(self) -> [u32; 2] {
+        self.words
+    }
+
     /// Returns the noise of a sample, starting at its first neuron and timestep.
     pub fn sample(self, sample: u64) -> Noise {
         let low = mix(self.words[0] ^ sample as u32);
