@@ -77,6 +77,13 @@ pub struct Global {
     /// threads
     #[arg(long, global = true, value_name = "N")]
     seed: Option<u64>,
+    /// The most memory that a network may need (MiB); more is refused before it runs [default: 90 % of what is
+    /// available]
+    #[arg(long, global = true, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    memory: Option<u64>,
+    /// Go on in spite of a check: with more threads than cores, or a run whose configuration was changed
+    #[arg(long, global = true)]
+    force: bool,
     /// Print only results and errors, no progress
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
@@ -89,7 +96,8 @@ impl Cli {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let console = Console::new(&self.global);
-        set_threads(console.threads)?;
+        set_threads(&console)?;
+        device::set_memory_limit(self.global.memory.map_or(0, |mib| mib << 20));
         match &self.command {
             Command::Train(args) => train::run(args, &console)?,
             Command::Evaluate(args) => evaluate::run(args, &console)?,
@@ -105,10 +113,19 @@ impl Cli {
     }
 }
 
-/// `asked` threads, otherwise libtorch's default, limited to the available cores: libtorch counts all cores of the
-/// machine, even in a container with fewer.
-fn set_threads(asked: Option<usize>) -> anyhow::Result<()> {
+/// The threads that were asked for, otherwise libtorch's default, limited to the available cores: libtorch counts all
+/// cores of the machine, even in a container with fewer.
+fn set_threads(console: &Console) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    let asked = console.threads.map(|asked| match asked > cores && !console.force {
+        true => {
+            console.note(&format!(
+                "note: --threads {asked}, but there are {cores} cores: using {cores} (--force uses {asked})"
+            ));
+            cores
+        }
+        false => asked,
+    });
     let too_many = std::env::var_os("OMP_NUM_THREADS").is_none() && tch::get_num_threads() as usize > cores;
     if let Some(threads) = asked.or(too_many.then_some(cores)) {
         device::set_threads(threads)?;

@@ -148,7 +148,11 @@ fn resume(args: &TrainArgs, path: &Path, console: &Console, device: Device) -> a
     experiment.data.path = args.data.clone().or(experiment.data.path);
     experiment.training.epochs = args.epochs.unwrap_or(experiment.training.epochs);
     let mut run = load(experiment, device, console)?;
-    folder.resume(&mut run)?;
+    if console.force {
+        folder.resume_changed(&mut run)?;
+    } else {
+        folder.resume(&mut run)?;
+    }
     folder.write_config(run.experiment())?;
     // The process may have been killed between the checkpoint and the files derived from it.
     folder.save_history(run.trainer())?;

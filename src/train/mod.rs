@@ -32,6 +32,7 @@ mod sums;
 mod sync;
 mod trainer;
 
+pub use checkpoint::MadeBy;
 pub use config::TrainingConfig;
 pub use error::TrainError;
 pub use evaluation::{AsRates, Evaluated, Evaluation, Score, score_rates};

@@ -54,6 +54,7 @@ pub struct Trainer {
     pub(super) config: TrainingConfig,
     pub(super) seed: u64,
     pub(super) dataset: Option<String>,
+    pub(super) experiment: Option<String>,
     pub(super) training: Box<dyn Samples + Send>,
     validation: Option<Box<dyn Samples + Send>>,
     pub(super) objective: Box<dyn Objective>,
@@ -79,6 +80,8 @@ impl Trainer {
         if training.is_empty() {
             return Err(TrainError::NoSamples.into());
         }
+        let batch = i64::try_from(config.batch_size).unwrap_or(i64::MAX).min(training.len());
+        network.check_pass(batch, 1, true)?;
         training.check(&network)?;
         Ok(Self {
             optimizer: Optimizer::new(config.optimizer, network.named_parameters())?,
@@ -89,6 +92,7 @@ impl Trainer {
             evaluation: Box::new(AsRates),
             position: Position::default(),
             dataset: None,
+            experiment: None,
             network,
             config,
             seed,
