@@ -10,6 +10,7 @@ mod evaluate;
 mod export;
 mod inspect;
 mod interrupt;
+mod load;
 mod simulate;
 mod train;
 mod train_watcher;
@@ -22,6 +23,7 @@ use tch_spiking::device::{self, DeviceChoice, MAX_THREADS};
 
 pub use console::Console;
 pub use interrupt::{Interrupted, interrupt_flag};
+pub use load::wait_asleep_if_busy;
 
 /// Trains a network as differentiable rates and runs it as spikes.
 #[derive(Debug, Parser)]
@@ -44,6 +46,7 @@ Examples:
 Environment:
   TCH_SPIKING_DATA    folder of the data sets (contains mnist/ and fashion/)
   RUST_BACKTRACE=1    show a backtrace for internal errors
+  GOMP_SPINCOUNT=N    how long threads wait for each other in a loop; if not set, 0 on a busy machine
 
 Exit code: 0 done, 1 failure, 2 wrong usage, 130 interrupted.";
 

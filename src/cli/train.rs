@@ -16,6 +16,7 @@ use tch_spiking::weights::{load_into, load_network};
 use tch_spiking::{Error, Experiment};
 
 use super::chosen::load_as;
+use super::load::Load;
 use super::train_watcher::Watcher;
 use super::{Console, Interrupted, interrupt_flag};
 
@@ -174,6 +175,9 @@ fn introduce(run: &Run, folder: &RunFolder, console: &Console) {
     let precision = json!(trainer.config().precision);
     let precision = precision.as_str().unwrap_or_default();
     console.note(&format!("device    {device}, {} threads, {precision}", tch::get_num_threads()));
+    if let Some(warning) = Load::at_start().and_then(|load| load.warning(tch::get_num_threads() as usize)) {
+        console.note(&format!("note      {warning}"));
+    }
     console.note(&format!("run       {}", folder.path().display()));
     let position = trainer.position();
     if *position != Default::default() {

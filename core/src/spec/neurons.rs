@@ -158,6 +158,7 @@ impl NeuronSpec {
             Tuning::Direct { gain, bias } => [("gain", gain), ("bias", bias)],
         };
         for (name, values) in named {
+            values.sampler().map(drop)?;
             values.bounds().into_iter().try_for_each(|value| in_range(name, value))?;
             if name == "gain" && values.bounds() == [0.0; 2] {
                 return Err(
