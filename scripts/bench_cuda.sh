@@ -30,7 +30,7 @@ train() {
     "$program" train --dataset mnist --precision "$precision" --device "$device" --epochs "$epochs" --profile --json --quiet \
         --out "$folder/$device-$precision" "$@" >"$folder/$device-$precision.json"
     "$program" evaluate --weights "$folder/$device-$precision/weights.safetensors" --dataset mnist --device "$device" \
-        --memory 4096 --json --quiet >"$folder/$device-$precision-evaluation.json"
+        --tile 4096 --json --quiet >"$folder/$device-$precision-evaluation.json"
     python3 - "$device $precision" "$folder/$device-$precision" <<'PYTHON'
 import json, statistics, sys
 name, path = sys.argv[1:]

@@ -80,6 +80,8 @@ check_own_libtorch() {
     if [[ $1 == cuda ]]; then
         has_library "$own" torch_cuda || fail "LIBTORCH is '$own', which was built without CUDA: correct or unset it"
     fi
+    loads "$own" torch_cpu ||
+        fail "LIBTORCH is '$own', but its libtorch_cpu does not load here (see ldd '$own/lib/libtorch_cpu.so'): correct or unset it"
     say "nothing to do: LIBTORCH is '$own', version $version"
 }
 

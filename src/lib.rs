@@ -61,6 +61,7 @@ mod registry;
 #[cfg(feature = "figures")]
 pub mod report;
 pub mod run;
+mod text_file;
 pub mod train;
 
 pub use atomic_file::write_atomically;

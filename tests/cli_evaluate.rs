@@ -67,7 +67,7 @@ fn steps_images_and_memory_can_be_chosen() {
     let by_step = |report: &Value| report["accuracy_by_step"].as_array().unwrap().clone();
     let usual = place.succeed(&format!("{EVALUATE} --json")).json();
     assert_eq!((by_step(&longer).len(), &by_step(&longer)[..10]), (25, &by_step(&usual)[..]));
-    assert_eq!(by_step(&place.succeed(&format!("{EVALUATE} --memory 1 --json")).json()), by_step(&usual));
+    assert_eq!(by_step(&place.succeed(&format!("{EVALUATE} --tile 1 --json")).json()), by_step(&usual));
     let one = place.succeed("evaluate --weights run/best.safetensors --limit 1 --steps 1 --json").json();
     assert_eq!((&one["images"], by_step(&one).len()), (&1.into(), 1));
 }

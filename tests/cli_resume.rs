@@ -137,7 +137,77 @@ fn a_checkpoint_of_another_network_is_refused() {
     let place = Place::trained();
     place.edit("run/config.toml", "out_features = 10", "out_features = 12");
     let said = place.fail("train --resume run --epochs 3");
+    assert_says(&said, &["network.layers.4.out_features = 10 then, 12 now", "--force"]);
+    let said = place.fail("train --resume run --epochs 3 --force");
     assert_says(&said, &["linear1.weight: expected 12x256, found 10x256", "linear1.bias"]);
+}
+
+#[test]
+fn a_run_goes_on_as_it_began_or_by_force() {
+    let place = Place::trained();
+    let config = place.text("run/config.toml");
+    for (from, to, expected) in [
+        ("seed = 3", "seed = 4", "seed = 3 then, 4 now"),
+        ("learning_rate = 0.003", "learning_rate = 0.1", "training.learning_rate = 0.003 then, 0.1 now"),
+        ("batch_size = 100", "batch_size = 50", "training.batch_size = 100 then, 50 now"),
+        ("p = 0.2", "p = 0.3", "network.layers.2.p = 0.2 then, 0.3 now"),
+        ("train_images = 410", "train_images = 400", "data.train_images = 410 then, 400 now"),
+        ("\"adam\"", "\"rmsprop\"", "training.optimizer.type = \"adam\" then, \"rmsprop\" now"),
+    ] {
+        let changed = config.replace(from, to);
+        assert_ne!(changed, config, "{from}");
+        let changed = if from == "\"adam\"" {
+            // Of its own keys the other optimiser has one.
+            let keys = ["beta1", "beta2", "weight_decay"];
+            let kept = changed.lines().filter(|line| !keys.iter().any(|key| line.starts_with(key)));
+            kept.collect::<Vec<_>>().join("\n")
+        } else {
+            changed
+        };
+        place.write("run/config.toml", &changed);
+        let said = place.fail("train --resume run --epochs 3");
+        assert_says(&said, &["run/last.safetensors was made by another configuration", expected, "--force"]);
+        assert_eq!(place.text("run/config.toml"), changed);
+    }
+    // More epochs, other data folders and other reports are no other run.
+    place.write("run/config.toml", config.replace("sample = 40", "sample = 30"));
+    place.succeed("train --resume run --epochs 3");
+    place.edit("run/config.toml", "learning_rate = 0.003", "learning_rate = 0.001");
+    place.succeed("train --resume run --epochs 4 --force");
+    // From there on, that is the run.
+    place.succeed("train --resume run --epochs 5");
+
+    let mut command = std::process::Command::new(place.command("").get_program());
+    command.args("train --resume run --epochs 6 --device cpu --threads 2".split(' ')).current_dir(place.path("."));
+    let output = command.output().unwrap();
+    if std::thread::available_parallelism().unwrap().get() > 1 {
+        assert_eq!(output.status.code(), Some(1));
+        assert_says(
+            &String::from_utf8(output.stderr).unwrap(),
+            &["with 1 threads then, 2 now (--threads 1)", "--force"],
+        );
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_the_weights_is_found() {
+    let place = Place::trained();
+    for file in ["best", "last", "weights"] {
+        let name = format!("run/{file}.safetensors");
+        let whole = place.bytes(&name);
+        for position in [whole.len() - 1, whole.len() - 2000] {
+            let mut damaged = whole.clone();
+            damaged[position] ^= 4;
+            place.write(&name, &damaged);
+            let said = place.fail(&format!("evaluate --dataset digits --limit 1 --weights {name}"));
+            assert_says(&said, &[&name, "the file is damaged", "checksum"]);
+            if file == "last" {
+                assert_says(&place.fail("train --resume run --epochs 3"), &["last.safetensors", "checksum"]);
+            }
+        }
+        place.write(&name, whole);
+    }
+    place.succeed("train --resume run --epochs 3");
 }
 
 #[test]
@@ -197,7 +267,7 @@ fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint() {
     let checkpoint = place.bytes("run/last.safetensors");
     let config = place.text("run/config.toml");
     place.edit("run/config.toml", "learning_rate = 0.003", "learning_rate = 1e38");
-    let said = place.fail("train --resume run --epochs 4");
+    let said = place.fail("train --resume run --epochs 4 --force");
     assert_says(&said, &["NaN in epoch 3, step ", "conv1", "Lower training.learning_rate", "run/last.safetensors"]);
     assert_eq!(place.bytes("run/last.safetensors"), checkpoint);
     place.write("run/config.toml", config);

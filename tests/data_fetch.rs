@@ -25,6 +25,8 @@ enum Behaviour {
     Page(&'static str),
     /// Sends these bytes of the file and then nothing, without closing.
     Stall(Vec<u8>),
+    /// Sends the file byte by byte, each long after the other.
+    Drip(Vec<u8>),
 }
 
 /// A server that runs until the test ends, and the paths that were asked of it.
@@ -74,6 +76,15 @@ fn answer(mut stream: TcpStream, behaviour: &Behaviour) -> Option<(String, Optio
             let page = b"<!DOCTYPE html><html><body>Something else altogether</body></html>";
             send(format!("{status}\r\nContent-Type: text/html\r\nContent-Length: {}", page.len()), page);
         }
+        Behaviour::Drip(body) => {
+            send(format!("200 OK\r\nContent-Length: {}", body.len()), &[]);
+            for byte in body.chunks(1) {
+                std::thread::sleep(Duration::from_millis(50));
+                if stream.write_all(byte).is_err() {
+                    break;
+                }
+            }
+        }
         Behaviour::Stall(body) => {
             send(format!("200 OK\r\nContent-Length: {}", body.len() + 1000), body);
             return Some((path, Some(stream)));
@@ -117,6 +128,7 @@ fn fetch_into(folder: &Path, servers: &[&Server], names: &[&str]) -> Result<(), 
         mirrors: Some(servers.iter().map(|server| server.address.clone()).collect()),
         connect: Duration::from_secs(5),
         stall: Duration::from_millis(300),
+        total: Duration::from_secs(1),
     };
     fetch(&manifest, folder, &options, &mut |_| {})
 }
@@ -188,6 +200,12 @@ fn a_server_that_stalls_is_left() {
     let body = gzip(&content());
     let cause = cause(Behaviour::Stall(body[..100].to_vec()));
     assert!(cause.contains("timeout") && cause.contains("after 100 bytes"), "{cause}");
+}
+
+#[test]
+fn a_server_that_is_too_slow_is_left() {
+    let cause = cause(Behaviour::Drip(gzip(&content())));
+    assert!(cause.contains("the server is too slow: only ") && cause.contains(" bytes in 1 s"), "{cause}");
 }
 
 #[test]

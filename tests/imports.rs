@@ -25,6 +25,7 @@ const SOURCES: [Sources; 2] = [
         folder: "src",
         rooms: &[
             "atomic_file",
+            "text_file",
             "registry",
             "native",
             "device",

@@ -421,3 +421,63 @@ fn the_command_writes_what_the_library_writes_and_tells_what_cannot_be() {
     assert_says(&place.refused(2, "export out.pt"), &["<IN>"]);
     assert!(!place.path("out.pt").exists());
 }
+
+#[test]
+fn layers_may_have_names_that_mean_something_in_torchscript() {
+    let names = [
+        "NoneType",
+        "None",
+        "Ellipsis",
+        "Tensor",
+        "int",
+        "float",
+        "List",
+        "Optional",
+        "print",
+        "torch",
+        "ops",
+        "prim",
+        "aten",
+        "fork",
+        "inf",
+        "infj",
+        "nan",
+        "nanj",
+        "CONSTANTS",
+        "uninitialized",
+        "unchecked_cast",
+        "annotate",
+        "self",
+        "input",
+        "training",
+        "forward",
+        "eval",
+        "train",
+        "parameters",
+        "Module",
+        "SpikingNetwork",
+        "isinstance",
+        "getattr",
+        "range",
+        "rangelist",
+        "len",
+        "min",
+        "max",
+        "abs",
+        "tuple",
+        "dict",
+        "str",
+        "bool",
+        "complex",
+        "awaitable",
+        "super",
+        "assert",
+    ];
+    for name in names.into_iter().filter(|name| *name != "input") {
+        let layers: [LayerSpec; 2] = [Linear::new(4).into(), NeuronSpec::new(Lif::default()).into()];
+        let [linear, neurons] = layers;
+        let mut spec = NetworkSpec::new([3]);
+        spec.layers = vec![linear.named(name), neurons.named(format!("{name}_")), Linear::new(2).into()];
+        export(&spec, Kind::Float).check(40.0);
+    }
+}

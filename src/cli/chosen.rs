@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use tch_spiking::data::{self, DataConfig, Dataset, DatasetName};
 use tch_spiking::engine::Engine;
-use tch_spiking::weights::{LoadedNetwork, TensorMap, load_network, load_network_as, load_network_mapped};
+use tch_spiking::weights::{
+    LoadedNetwork, TensorMap, load_network, load_network_as, load_network_mapped, require_finite,
+};
 use tch_spiking::{Experiment, pretrained};
 
 use super::Console;
@@ -23,6 +25,9 @@ pub struct NetworkArgs {
     /// Mapping from tensors of the file to parameters, if names, order and shapes do not match
     #[arg(long, value_name = "FILE.toml", requires = "config")]
     map: Option<PathBuf>,
+    /// Use weights that are NaN or infinite all the same
+    #[arg(long)]
+    allow_non_finite: bool,
     /// Pretrained network [default: mnist-lif]
     #[arg(long, value_name = "NAME")]
     pretrained: Option<String>,
@@ -53,6 +58,20 @@ impl NetworkArgs {
     }
 
     fn open(
+        &self,
+        file: Option<&Path>,
+        device: tch::Device,
+        console: &Console,
+    ) -> anyhow::Result<(String, LoadedNetwork)> {
+        let (name, loaded) = self.find(file, device, console)?;
+        if !self.allow_non_finite {
+            let parameters = loaded.network.named_parameters();
+            require_finite(parameters.iter().map(|(name, tensor)| (name, tensor))).context(name.clone())?;
+        }
+        Ok((name, loaded))
+    }
+
+    fn find(
         &self,
         file: Option<&Path>,
         device: tch::Device,

@@ -25,6 +25,8 @@ pub struct Console {
     pub threads: Option<usize>,
     /// The seed of everything random, if given.
     pub seed: Option<u64>,
+    /// Whether to go on in spite of a check.
+    pub force: bool,
     bars: MultiProgress,
     failure: Mutex<Option<io::Error>>,
 }
@@ -32,8 +34,8 @@ pub struct Console {
 impl Console {
     /// A console with the given global options.
     pub fn new(options: &Global) -> Self {
-        let &Global { json, device, threads, seed, quiet, verbose } = options;
-        Self { json, quiet, verbose, device, threads, seed, ..Self::default() }
+        let &Global { json, device, threads, seed, force, quiet, verbose, memory: _ } = options;
+        Self { json, quiet, verbose, device, threads, seed, force, ..Self::default() }
     }
 
     /// Prints a progress message to stderr; nothing with `-q`.
@@ -55,7 +57,7 @@ impl Console {
         if self.json {
             self.bars.suspend(|| say(text));
         } else {
-            self.write(text);
+            self.write(&printable(text));
         }
     }
 
@@ -65,7 +67,9 @@ impl Console {
     /// If `result` cannot be written as JSON.
     pub fn emit(&self, result: &impl Serialize) -> anyhow::Result<()> {
         if self.json {
-            self.write(&serde_json::to_string(result).context("cannot write the result as JSON")?);
+            let text = serde_json::to_string(result).context("cannot write the result as JSON")?;
+            // Inside strings, the only place of such characters, JSON has the same escape for them.
+            self.write(&escaped(&text, |letter| format!("\\u{:04x}", u32::from(letter))));
         }
         Ok(())
     }
@@ -107,7 +111,28 @@ impl Console {
     }
 }
 
+/// The text with its control characters, which a terminal would interpret, as escapes: names come from untrusted files.
+/// Ends of lines and tabs stay.
+fn printable(text: &str) -> String {
+    escaped(text, |letter| letter.escape_default().to_string())
+}
+
+/// The text with everything that a terminal would interpret replaced by `escape` of it.
+fn escaped(text: &str, escape: impl Fn(char) -> String) -> String {
+    let mut result = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\n' | '\t' => result.push(letter),
+            // Marks that reorder the text around them hide what it says.
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => result += &escape(letter),
+            letter if letter.is_control() => result += &escape(letter),
+            letter => result.push(letter),
+        }
+    }
+    result
+}
+
 /// Writes a line to stderr; errors are ignored, since they cannot be reported.
 pub fn say(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", printable(line));
 }

@@ -29,6 +29,9 @@ pub struct ConvertArgs {
     /// Format of OUT, independent of its extension
     #[arg(long, value_name = "FORMAT")]
     format: Option<Target>,
+    /// Convert weights that are NaN or infinite all the same
+    #[arg(long)]
+    allow_non_finite: bool,
     /// Compress the arrays (npz)
     #[arg(long)]
     compress: bool,
@@ -52,6 +55,9 @@ pub fn run(args: &ConvertArgs, console: &Console) -> anyhow::Result<()> {
         Some(_) if compress => anyhow::bail!("--compress is only for npz: omit it, or give --format npz"),
         to => to,
     };
+    if !args.allow_non_finite {
+        weights::require_finite_file(&args.input)?;
+    }
     let converted = weights::convert(&args.input, &args.output, to)?;
     let (count, numbers) = (converted.tensors.len(), HumanCount(converted.elements as u64));
     console.print(&format!("read     {} ({})", args.input.display(), converted.from.name()));

@@ -9,6 +9,7 @@ use tch_spiking::data::{locate::Places, manifest};
 use tch_spiking::{device, kernels, pretrained};
 
 use super::Console;
+use super::load::Load;
 
 /// Version of the tch crate, fixed in Cargo.toml.
 const TCH_VERSION: &str = "0.24.0";
@@ -49,6 +50,10 @@ struct Processor {
     features: BTreeMap<&'static str, bool>,
     cores: usize,
     threads: usize,
+    /// The number of threads of other processes that were running at the start, where the system tells it.
+    others: Option<usize>,
+    /// How libgomp's threads wait for each other, if the environment says it.
+    spin_count: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -111,7 +116,7 @@ fn describe(report: &Report) -> String {
     let unknown = || "unknown".to_owned();
     let libtorch = report.libtorch.version.clone().unwrap_or_else(unknown);
     let folder = report.libtorch.folder.clone().unwrap_or_else(unknown);
-    let Processor { model, features, cores, threads } = &report.processor;
+    let Processor { model, features, cores, threads, others, .. } = &report.processor;
     let features: Vec<_> =
         features.iter().map(|(name, has)| format!("{name} {}", if *has { "yes" } else { "no" })).collect();
     let cuda = match &report.cuda.why_not {
@@ -130,6 +135,12 @@ fn describe(report: &Report) -> String {
         format!("CUDA         {cuda}"),
         format!("device       {}", report.device.as_deref().unwrap_or("none")),
     ];
+    if let Some(others) = others {
+        let warning = Load::at_start().and_then(|load| load.warning(*threads));
+        let text = warning.unwrap_or_else(|| format!("{others} threads of other processes are running"));
+        let place = lines.iter().position(|line| line.starts_with("CUDA")).unwrap_or(lines.len());
+        lines.insert(place, format!("load         {text}"));
+    }
     let found =
         report.data.found.iter().map(|Found { folder, datasets }| format!("{} in {folder}", datasets.join(" or ")));
     let looked = format!("searched {}", report.data.looked.join(", "));
@@ -147,6 +158,8 @@ fn processor() -> Processor {
         features: processor_features(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         threads: usize::try_from(tch::get_num_threads()).unwrap_or(1),
+        others: Load::at_start().map(|load| load.others),
+        spin_count: std::env::var("GOMP_SPINCOUNT").ok(),
     }
 }
 

@@ -42,9 +42,9 @@ pub struct EvaluateArgs {
     /// Stop an image when its highest output leads the second by M
     #[arg(long, value_name = "M", value_parser = margin)]
     confidence: Option<f64>,
-    /// Approximate memory budget of a simulation (MiB, dense engine)
-    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..))]
-    memory: u64,
+    /// Memory for the activities of layers at a time (MiB, dense engine): about that of a cache
+    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    tile: u64,
 }
 
 pub fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> {
@@ -65,7 +65,7 @@ pub fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> {
     let style = ProgressStyle::with_template("spiking   {bar:30} {pos}/{len}  {eta} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = console.progress(test.len() as u64, style);
-    let memory = usize::try_from(args.memory << 20).unwrap_or(usize::MAX);
+    let memory = usize::try_from(args.tile << 20).unwrap_or(usize::MAX);
     let (engine, confidence) = (args.engine.engine(), args.confidence);
     let options = SpikingOptions { steps, memory, engine, confidence, ..SpikingOptions::default() };
     let spikes = spiking_with(network, &test, options, &mut |done| bar.set_position(done as u64))?;

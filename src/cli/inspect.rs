@@ -272,7 +272,7 @@ fn describe(report: &Report) -> String {
             text += &neuron_lines(network);
         }
         None => {
-            let rows = report.tensors.iter().map(|row| [row.name.clone(), sizes(&row.shape), row.kind.clone()]);
+            let rows = report.tensors.iter().map(|row| [one_line(&row.name), sizes(&row.shape), row.kind.clone()]);
             text += &format!("\n{}", table(["tensor", "shape", "kind"], rows.collect()));
         }
     }
@@ -283,21 +283,20 @@ fn describe(report: &Report) -> String {
     }
     // The table already shows the specification.
     let facts = report.metadata.iter().filter(|(key, _)| *key != "spec" || report.network.is_none());
-    let facts: Vec<_> = facts.map(|(key, value)| [key.clone(), value.replace('\n', "\n    ")]).collect();
+    let facts: Vec<_> = facts.map(|(key, value)| [one_line(key), value.replace('\n', "\n    ")]).collect();
     if !facts.is_empty() {
         let width = facts.iter().map(|[key, _]| key.chars().count()).max().unwrap_or(0);
         text.push('\n');
         facts.iter().for_each(|[key, value]| text += &format!("{key:<width$}  {value}\n"));
     }
-    // Names come from an untrusted file, and a terminal interprets control characters.
-    text.trim_end().replace(|letter: char| letter.is_control() && letter != '\n', "\u{fffd}")
+    text.trim_end().to_string()
 }
 
 fn layer_table(network: &Network) -> String {
     let count = |count: i64| if count == 0 { String::new() } else { grouped(count as u64) };
     let row = |layer: &LayerRow| {
         let what = format!("{} {}", layer.r#type, layer.settings).trim_end().to_string();
-        [layer.name.clone(), what, sizes(&layer.output_shape), count(layer.parameters), count(layer.neurons)]
+        [one_line(&layer.name), what, sizes(&layer.output_shape), count(layer.parameters), count(layer.neurons)]
     };
     let mut rows: Vec<_> = network.layers.iter().map(row).collect();
     let none = String::new;
@@ -333,6 +332,11 @@ fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
         row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_string() + "\n"
     };
     all.iter().map(line).collect()
+}
+
+/// A name from a file, of which a line end would look like another row.
+fn one_line(name: &str) -> String {
+    name.replace('\n', "\\n")
 }
 
 fn sizes(shape: &[i64]) -> String {

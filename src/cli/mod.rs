@@ -10,6 +10,7 @@ mod evaluate;
 mod export;
 mod inspect;
 mod interrupt;
+mod load;
 mod simulate;
 mod train;
 mod train_watcher;
@@ -22,6 +23,7 @@ use tch_spiking::device::{self, DeviceChoice, MAX_THREADS};
 
 pub use console::Console;
 pub use interrupt::{Interrupted, interrupt_flag};
+pub use load::wait_asleep_if_busy;
 
 /// Trains a network as differentiable rates and runs it as spikes.
 #[derive(Debug, Parser)]
@@ -44,6 +46,7 @@ Examples:
 Environment:
   TCH_SPIKING_DATA    folder of the data sets (contains mnist/ and fashion/)
   RUST_BACKTRACE=1    show a backtrace for internal errors
+  GOMP_SPINCOUNT=N    how long threads wait for each other in a loop; if not set, 0 on a busy machine
 
 Exit code: 0 done, 1 failure, 2 wrong usage, 130 interrupted.";
 
@@ -77,6 +80,13 @@ pub struct Global {
     /// threads
     #[arg(long, global = true, value_name = "N")]
     seed: Option<u64>,
+    /// The most memory that a network may need (MiB); more is refused before it runs [default: 90 % of what is
+    /// available]
+    #[arg(long, global = true, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    memory: Option<u64>,
+    /// Go on in spite of a check: with more threads than cores, or a run whose configuration was changed
+    #[arg(long, global = true)]
+    force: bool,
     /// Print only results and errors, no progress
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
@@ -89,7 +99,8 @@ impl Cli {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<()> {
         let console = Console::new(&self.global);
-        set_threads(console.threads)?;
+        set_threads(&console)?;
+        device::set_memory_limit(self.global.memory.map_or(0, |mib| mib << 20));
         match &self.command {
             Command::Train(args) => train::run(args, &console)?,
             Command::Evaluate(args) => evaluate::run(args, &console)?,
@@ -105,10 +116,19 @@ impl Cli {
     }
 }
 
-/// `asked` threads, otherwise libtorch's default, limited to the available cores: libtorch counts all cores of the
-/// machine, even in a container with fewer.
-fn set_threads(asked: Option<usize>) -> anyhow::Result<()> {
+/// The threads that were asked for, otherwise libtorch's default, limited to the available cores: libtorch counts all
+/// cores of the machine, even in a container with fewer.
+fn set_threads(console: &Console) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    let asked = console.threads.map(|asked| match asked > cores && !console.force {
+        true => {
+            console.note(&format!(
+                "note: --threads {asked}, but there are {cores} cores: using {cores} (--force uses {asked})"
+            ));
+            cores
+        }
+        false => asked,
+    });
     let too_many = std::env::var_os("OMP_NUM_THREADS").is_none() && tch::get_num_threads() as usize > cores;
     if let Some(threads) = asked.or(too_many.then_some(cores)) {
         device::set_threads(threads)?;

@@ -16,6 +16,7 @@ use tch_spiking::weights::{load_into, load_network};
 use tch_spiking::{Error, Experiment};
 
 use super::chosen::load_as;
+use super::load::Load;
 use super::train_watcher::Watcher;
 use super::{Console, Interrupted, interrupt_flag};
 
@@ -152,7 +153,11 @@ fn resume(args: &TrainArgs, path: &Path, console: &Console, device: Device) -> a
         experiment.training.set_total_epochs(epochs)?;
     }
     let mut run = load(experiment, device, console)?;
-    folder.resume(&mut run)?;
+    if console.force {
+        folder.resume_changed(&mut run)?;
+    } else {
+        folder.resume(&mut run)?;
+    }
     folder.write_config(run.experiment())?;
     // The process may have been killed between the checkpoint and the files derived from it.
     folder.save_history(run.trainer())?;
@@ -175,6 +180,9 @@ fn introduce(run: &Run, folder: &RunFolder, console: &Console) {
     let precision = precision.as_str().unwrap_or_default();
     console.note(&format!("device    {device}, {} threads, {precision}", tch::get_num_threads()));
     describe_stages(run, console);
+    if let Some(warning) = Load::at_start().and_then(|load| load.warning(tch::get_num_threads() as usize)) {
+        console.note(&format!("note      {warning}"));
+    }
     console.note(&format!("run       {}", folder.path().display()));
     let position = trainer.position();
     if *position != Default::default() {

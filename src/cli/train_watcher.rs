@@ -35,7 +35,8 @@ impl<'a> Watcher<'a> {
         let done = (progress.epoch - 1) * progress.steps + progress.step;
         let &mut (since, first) = self.started.get_or_insert((Instant::now(), done));
         let pace = since.elapsed().as_secs_f64() / (done - first).max(1) as f64;
-        HumanDuration(Duration::from_secs_f64(pace * (progress.epochs * progress.steps).saturating_sub(done) as f64))
+        let left = pace * progress.epochs.saturating_mul(progress.steps).saturating_sub(done) as f64;
+        HumanDuration(Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX))
     }
 }
 

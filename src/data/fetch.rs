@@ -5,7 +5,7 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::error::DataError;
 use super::idx;
@@ -21,11 +21,16 @@ pub struct FetchOptions {
     pub connect: Duration,
     /// The timeout for a server that sends no data.
     pub stall: Duration,
+    /// The timeout for a whole file, for a server that sends it drop by drop.
+    pub total: Duration,
 }
+
+/// The largest file, 27 MB, in this time: 45 kB/s.
+const TOTAL: Duration = Duration::from_secs(600);
 
 impl Default for FetchOptions {
     fn default() -> Self {
-        Self { mirrors: None, connect: Duration::from_secs(10), stall: Duration::from_secs(20) }
+        Self { mirrors: None, connect: Duration::from_secs(10), stall: Duration::from_secs(20), total: TOTAL }
     }
 }
 
@@ -79,7 +84,7 @@ pub fn fetch(
         if present.is_some_and(|path| idx::read(&path, spec, manifest).is_ok()) {
             continue;
         }
-        let (body, refused) = download_from_any(&agent, &mirrors, spec, progress)?;
+        let (body, refused) = download_from_any(&agent, &mirrors, spec, options.total, progress)?;
         // The mirror that had this file is tried first for the next one.
         mirrors.rotate_left(refused);
         let path = folder.join(format!("{}.gz", spec.name));
@@ -93,12 +98,13 @@ fn download_from_any(
     agent: &ureq::Agent,
     mirrors: &[String],
     spec: &FileSpec<'_>,
+    total: Duration,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(Vec<u8>, usize), DataError> {
     let mut causes = Vec::new();
     for mirror in mirrors {
         let url = format!("{}/{}.gz", mirror.trim_end_matches('/'), spec.name);
-        let outcome = download(agent, &url, spec, progress)
+        let outcome = download(agent, &url, spec, total, progress)
             .and_then(|body| idx::check(body.as_slice(), spec).map(|_| body).map_err(|damage| damage.to_string()));
         match outcome {
             Ok(body) => return Ok((body, causes.len())),
@@ -112,8 +118,10 @@ fn download(
     agent: &ureq::Agent,
     url: &str,
     spec: &FileSpec<'_>,
+    limit: Duration,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Vec<u8>, String> {
+    let started = Instant::now();
     let response = agent.get(url).call().map_err(|error| error.to_string())?;
     let mut body = response.into_body();
     let total = body.content_length();
@@ -130,6 +138,10 @@ fn download(
         received.extend_from_slice(&chunk[..length]);
         if received.len() as u64 > most {
             return Err(format!("the response has more than {most} bytes: it is not the requested file"));
+        }
+        if started.elapsed() > limit {
+            let (seconds, received) = (limit.as_secs(), received.len());
+            return Err(format!("the server is too slow: only {received} bytes in {seconds} s"));
         }
         progress(Progress { file: spec.name, received: received.len() as u64, total });
     }

@@ -42,9 +42,16 @@ pub(super) fn check(mut stream: impl BufRead, spec: &FileSpec<'_>) -> Result<Vec
     let compressed = stream.fill_buf().map_err(|source| unreadable(0, source))?.starts_with(&GZIP);
     let mut content = Vec::with_capacity(spec.bytes as usize + 1);
     let outcome = if compressed {
-        GzDecoder::new(stream).take(spec.bytes + 1).read_to_end(&mut content)
+        let mut decoder = GzDecoder::new(stream).take(spec.bytes + 1);
+        decoder.read_to_end(&mut content).and_then(|_| match decoder.into_inner().into_inner().fill_buf()? {
+            // Longer content is told by its size.
+            rest if !rest.is_empty() && content.len() as u64 <= spec.bytes => {
+                Err(std::io::Error::other("there are bytes after the end of the gzip stream"))
+            }
+            _ => Ok(()),
+        })
     } else {
-        stream.take(spec.bytes + 1).read_to_end(&mut content)
+        stream.take(spec.bytes + 1).read_to_end(&mut content).map(drop)
     };
     outcome.map_err(|source| unreadable(content.len(), source))?;
 
@@ -125,6 +132,15 @@ mod tests {
         let crc = corrupted.len() - 8;
         corrupted[crc] ^= 1;
         assert!(matches!(check_labels(&corrupted), Err(Damage::Unreadable { .. })));
+    }
+
+    #[test]
+    fn bytes_after_the_gzip_stream_are_damage() {
+        for rest in [&b"\0"[..], b"more", &gzip(b"a second member")] {
+            let damage = check_labels(&[&gzip(CONTENT), rest].concat()).unwrap_err();
+            assert!(matches!(damage, Damage::Unreadable { after: 11, expected: 11, .. }), "{damage:?}");
+            assert!(damage.to_string().contains("after the end of the gzip stream"), "{damage}");
+        }
     }
 
     #[test]

@@ -14,6 +14,21 @@ pub enum DeviceError {
     /// The number of threads is out of range.
     #[error("cannot compute with {0} threads: expected 1 to {MAX_THREADS}")]
     Threads(usize),
+    /// Something would need more memory than may be planned for.
+    #[error(
+        "{what} needs about {sum} of memory ({parts}), more than the limit of {limit}: choose smaller layers, fewer \
+         timesteps or smaller batches, or raise the limit (--memory MIB)"
+    )]
+    Memory {
+        /// The operation: "the network" ..
+        what: String,
+        /// The memory that it needs.
+        sum: String,
+        /// What needs it, with the memory of each.
+        parts: String,
+        /// The limit.
+        limit: String,
+    },
     /// `libcuda.so.1`, which comes with the driver, cannot be loaded.
     #[error(
         "there is no NVIDIA driver ({0}). Install it (in a container: pass the card in, such as docker run --gpus all), \

@@ -5,6 +5,7 @@
 //! | `choice.rs` | device names and what they resolve to on this machine |
 //! | `driver.rs` | CUDA devices that the driver offers and libtorch can use |
 //! | `libtorch.rs` | libtorch's folder, version and CUDA library |
+//! | `memory.rs` | the memory that may be planned for |
 //! | `threads.rs` | libtorch's number of threads |
 //!
 //! No part of CUDA is linked. `libtorch_cuda.so` is opened at run time, the first time a CUDA device is requested: a
@@ -15,10 +16,13 @@ mod choice;
 mod driver;
 mod error;
 mod libtorch;
+mod memory;
 mod threads;
 
 pub use choice::{DeviceChoice, resolve};
 pub use driver::cuda_devices;
 pub use error::DeviceError;
 pub use libtorch::{allow_tf32, libtorch_folder, libtorch_version};
+pub(crate) use memory::check_memory;
+pub use memory::{memory_limit, set_memory_limit};
 pub use threads::{MAX_THREADS, set_threads};

@@ -79,6 +79,8 @@ impl Pass<'_> {
 /// it, or the network has delayed connections and rates are asked of an input that is constant over time.
 pub fn forward(network: &Network, input: &Activity, state: Option<&mut State>, pass: &mut Pass) -> Result<Activity> {
     check(network, input, state.as_deref(), pass)?;
+    let steps = if pass.mode == Mode::Rates { 1 } else { pass.steps };
+    network.check_pass(input.batch(), input.steps().unwrap_or(steps), pass.training.is_some())?;
     // Delayed connections and synapses in a cycle remember from step to step, in rates too.
     let mut own = match &state {
         None if network.is_recurrent() => Some(network.zero_state(input.batch())?),

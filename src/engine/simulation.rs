@@ -3,10 +3,12 @@
 use tch::{Device, Kind};
 use tch_spiking_core::event::{EventNetwork, RunOptions};
 use tch_spiking_core::kernels::Number;
-use tch_spiking_core::spec::{NetworkError, Node, Origin};
+use tch_spiking_core::probe::Quantity;
+use tch_spiking_core::spec::{NetworkError, Node};
 
 use super::observers::Recorder;
 use super::{Activity, Engine, Pass, Probe, Recording, event, forward};
+use crate::device::check_memory;
 use crate::error::Result;
 use crate::kernels::{TensorNumber, share_out_reading};
 use crate::network::{Network, State};
@@ -48,6 +50,9 @@ impl Default for Simulation<'_> {
 /// of samples used for the estimate.
 const DENSE_ABOVE: f64 = 0.6;
 const SAMPLE: i64 = 2;
+
+/// More for one sample are assumed to be a mistake, which must not occupy a machine: some hours on a processor.
+const MOST_MULTIPLICATIONS: u128 = 1_000_000_000_000_000;
 
 /// Fewer timesteps at a time are not worth the overhead, whatever the memory.
 const SHORTEST_STRETCH: i64 = 8;
@@ -113,6 +118,7 @@ impl<'a> Simulation<'a> {
         network: &Network,
         input: &Activity,
     ) -> Result<Option<EventNetwork<R>>> {
+        self.check_memory(network, input.batch())?;
         let compile = || {
             check_probes(network, self.probes)?;
             let input = event::contiguous(network, input)?;
@@ -146,6 +152,7 @@ impl<'a> Simulation<'a> {
         let _without_gradient = tch::no_grad_guard();
         super::pass::check_steps(input, self.steps)?;
         check_probes(network, self.probes)?;
+        self.check_memory(network, input.batch())?;
         let shapes =
             |nodes: &[Node]| nodes.iter().map(|node| (node.name.clone(), node.shape.clone())).collect::<Vec<_>>();
         let own = network.layers().iter().map(|layer| (layer.name().to_string(), layer.output_shape().to_vec()));
@@ -154,6 +161,40 @@ impl<'a> Simulation<'a> {
             return Err(NetworkError::State(cause).into());
         }
         event::record(compiled, network, input, self.options())
+    }
+
+    /// Checks that output, recordings and the state of `batch` samples fit into the memory, and that the steps end in
+    /// this life.
+    fn check_memory(&self, network: &Network, batch: i64) -> Result<()> {
+        let (demand, element) = (network.demand(), network.element_size());
+        let steps = u128::from(self.steps.unsigned_abs());
+        let needed = demand.multiplications.saturating_mul(steps);
+        if needed > MOST_MULTIPLICATIONS {
+            return Err(NetworkError::Specification(format!(
+                "{steps} timesteps of one sample need {needed} multiplications: expected at most {MOST_MULTIPLICATIONS}; \
+                 choose fewer timesteps or smaller layers"
+            ))
+            .into());
+        }
+        if network.device() != Device::Cpu {
+            return Ok(());
+        }
+        let batch = u128::from(batch.unsigned_abs()) * element;
+        let output: i64 = network.output_shape().iter().product();
+        let recorded = |probe: &Probe| {
+            let size = network.layer(&probe.layer).map_or(0, |layer| layer.output_shape().iter().product::<i64>());
+            let times = if probe.quantity == Quantity::SpikeCount { 1 } else { steps };
+            u128::from(size.unsigned_abs()) * times * batch
+        };
+        // Tiles and stretches are recorded by themselves and then joined.
+        const COPIES: u128 = 2;
+        let parts = [
+            ("parameters", demand.parameters * element),
+            ("state", demand.state * batch),
+            ("output", COPIES * steps * u128::from(output.unsigned_abs()) * batch),
+            ("recordings", COPIES * self.probes.iter().map(recorded).sum::<u128>()),
+        ];
+        Ok(check_memory(&format!("a simulation of {steps} timesteps of {} samples", batch / element), &parts)?)
     }
 
     fn options(&self) -> RunOptions<'a> {
@@ -216,8 +257,7 @@ impl<'a> Simulation<'a> {
     /// Returns how many samples of `of` steps, or steps of `of` samples, fit into the memory limit, given the
     /// activities that are alive at the same time.
     fn at_once(&self, network: &Network, of: i64) -> i64 {
-        let element = if network.kind() == Kind::Double { 8 } else { 4 };
-        let each = (widest(network).max(1) as u128) * (of.max(1) as u128) * element;
+        let each = network.demand().widest.max(1) * (of.max(1) as u128) * network.element_size();
         i64::try_from(self.memory as u128 / each.max(1)).unwrap_or(i64::MAX)
     }
 }
@@ -226,24 +266,6 @@ impl<'a> Simulation<'a> {
 fn check_probes(network: &Network, probes: &[Probe]) -> Result<()> {
     let layers = network.layers().iter().map(|layer| (layer.name(), layer.kind()));
     Ok(probes.iter().try_for_each(|probe| probe.check(layers.clone()))?)
-}
-
-/// The most numbers of one sample and timestep that are alive at a time: a layer's output and all that is still to be
-/// read.
-fn widest(network: &Network) -> i64 {
-    let size = |shape: &[i64]| shape.iter().product::<i64>();
-    let of = |index: usize| size(network.layers()[index].output_shape());
-    let input = size(&network.spec().input);
-    let mut kept: Vec<usize> = Vec::new();
-    let alive = network.sections().iter().enumerate().map(|(position, section)| {
-        let mut edges = section.nodes().iter().flat_map(|&node| network.layers()[node].inputs());
-        let reads_input = edges.any(|edge| edge.from == Origin::Input);
-        kept.retain(|&from| network.last_reader(from) >= position);
-        let alive = kept.iter().chain(section.nodes()).map(|&node| of(node)).sum::<i64>();
-        kept.extend(section.nodes());
-        alive + if reads_input { input } else { 0 }
-    });
-    alive.max().unwrap_or(input)
 }
 
 /// Runs `steps` timesteps of `input` in the dense engine, advances `state` in place, and records the probes.

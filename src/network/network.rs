@@ -3,10 +3,11 @@
 use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
 use tch_spiking_core::spec::shape::show;
-use tch_spiking_core::spec::{Graph, LayerKind, NetworkError, NetworkSpec, Origin, Section};
+use tch_spiking_core::spec::{Demand, Graph, LayerKind, NetworkError, NetworkSpec, Origin, Section};
 
 use super::parameters::{Context, Filling};
 use super::{Layer, Parameters, State};
+use crate::device::check_memory;
 use crate::error::Result;
 
 /// A network: layers with their parameters, in evaluation order. Most layers read the previous one, some read several
@@ -31,6 +32,7 @@ pub struct Network {
     last_reader: Vec<usize>,
     /// What is read a timestep later, each once.
     delayed: Vec<Origin>,
+    demand: Demand,
 }
 
 impl Network {
@@ -54,12 +56,13 @@ impl Network {
             return Err(NetworkError::Specification(format!("parameters of {kind:?}: expected Float or Double")).into());
         }
         let graph = Graph::new(spec)?;
-        let sections = graph.sections();
+        let (sections, demand) = (graph.sections(), graph.demand());
+        check_memory("the network", &[("parameters", demand.parameters * element_size(kind))])?;
         let (last_reader, delayed) = (last_readers(&graph, &sections), delayed(&graph));
         let context = |index| Context { path, index, seed, dt: spec.dt, filling };
         let layers = graph.nodes.into_iter().enumerate().map(|(index, node)| Layer::new(node, spec, &context(index)));
         let layers = layers.collect::<Result<_>>()?;
-        Ok(Self { spec: spec.clone(), seed, layers, kind, sections, last_reader, delayed })
+        Ok(Self { spec: spec.clone(), seed, layers, kind, sections, last_reader, delayed, demand })
     }
 
     /// Returns the specification.
@@ -102,6 +105,31 @@ impl Network {
         !self.delayed.is_empty()
     }
 
+    /// Returns what running the network needs.
+    pub fn demand(&self) -> Demand {
+        self.demand
+    }
+
+    /// The parts of the memory (bytes) that a pass of so many samples and timesteps needs at a time: with a gradient all
+    /// activities and their gradients, otherwise the widest place of the network.
+    ///
+    /// # Errors
+    /// If they are more than the limit. Memory of other devices than the CPU is not limited.
+    pub(crate) fn check_pass(&self, samples: i64, steps: i64, gradient: bool) -> Result<()> {
+        if self.device() != Device::Cpu {
+            return Ok(());
+        }
+        let (Demand { parameters, activations, widest, state, .. }, element) = (self.demand, element_size(self.kind()));
+        let samples = u128::from(samples.unsigned_abs()) * element;
+        let (what, alive) = if gradient { ("training", 2 * activations) } else { ("running", widest) };
+        let parts = [
+            ("parameters", parameters * element),
+            ("activations", alive * samples * u128::from(steps.unsigned_abs())),
+            ("state", state * samples),
+        ];
+        Ok(check_memory(&format!("{what} the network on a batch of {} samples", samples / element), &parts)?)
+    }
+
     /// Returns the output shape of one sample.
     pub fn output_shape(&self) -> &[i64] {
         self.layers.last().map_or(&[], Layer::output_shape)
@@ -129,6 +157,11 @@ impl Network {
         let (layer, parameter) = name.rsplit_once('.')?;
         let tensors = self.layer(layer)?.named_parameters();
         tensors.into_iter().find(|(name, _)| *name == parameter).map(|(_, tensor)| tensor.shallow_clone())
+    }
+
+    /// Bytes of a number of the network.
+    pub(crate) fn element_size(&self) -> u128 {
+        element_size(self.kind())
     }
 
     fn any_parameter(&self) -> Option<&Tensor> {
@@ -215,4 +248,9 @@ fn delayed(graph: &Graph) -> Vec<Origin> {
         }
     }
     sources
+}
+
+/// Bytes of a number of this dtype, which is one of a network.
+fn element_size(kind: Kind) -> u128 {
+    if kind == Kind::Double { 8 } else { 4 }
 }

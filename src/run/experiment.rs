@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::DataConfig;
 use crate::error::{Error, Result};
 use crate::network::NetworkSpec;
+use crate::text_file::read_text;
 use crate::train::TrainingConfig;
 
 /// The content of an experiment file. Every key has a default; an empty file is the reference recipe.
@@ -100,7 +101,7 @@ impl Experiment {
     /// If the file cannot be read or is not a valid experiment.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
+        let text = read_text(path)?;
         toml::from_str(&text).map_err(|error| {
             let ExperimentError::Parse(cause) = parse_error(&error) else { return parse_error(&error).into() };
             ExperimentError::Parse(format!("{}: {cause}", path.display())).into()

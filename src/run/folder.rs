@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::changes::changes;
 use super::claim::Claim;
 use super::{Experiment, Run, Summary, history};
 use crate::atomic_file::write_atomically;
@@ -10,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::formats::weights;
 #[cfg(feature = "figures")]
 use crate::report::{CurvePoint, learning_curve};
-use crate::train::{Position, TrainError, Trainer};
+use crate::train::{MadeBy, Position, TrainError, Trainer};
 
 const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
@@ -158,15 +159,32 @@ impl RunFolder {
     /// none yet, the run stays at its start.
     ///
     /// # Errors
-    /// If the checkpoint is damaged or belongs to another network, or all epochs are completed.
+    /// If the checkpoint is damaged, belongs to another network or was made by another configuration or number of
+    /// threads, or all epochs are completed.
     pub fn resume(&self, run: &mut Run) -> Result<()> {
+        let now = run.trainer().made_by();
+        self.resume_if(run, &|then| match changes(then, &now) {
+            differences if differences.is_empty() => Ok(()),
+            differences => Err(TrainError::Changed { path: self.last(), differences }.into()),
+        })
+    }
+
+    /// The same, whatever the checkpoint was made by, as long as it fits.
+    ///
+    /// # Errors
+    /// If the checkpoint is damaged or belongs to another network, or all epochs are completed.
+    pub fn resume_changed(&self, run: &mut Run) -> Result<()> {
+        self.resume_if(run, &|_| Ok(()))
+    }
+
+    fn resume_if(&self, run: &mut Run, accept: &dyn Fn(&MadeBy) -> Result<()>) -> Result<()> {
         if !self.last().exists() {
             return Ok(());
         }
         let earlier = history::read(&self.file(METRICS)).map_err(|cause| {
             Error::from(TrainError::NotARun { folder: self.path.clone(), cause: format!("{METRICS}{cause}") })
         })?;
-        run.trainer_mut().load_checkpoint(&self.last()).map_err(|error| match error {
+        run.trainer_mut().load_checkpoint_if(&self.last(), accept).map_err(|error| match error {
             Error::Train(TrainError::Checkpoint { cause, .. }) => {
                 TrainError::NotARun { folder: self.path.clone(), cause: format!("{LAST} {cause}") }.into()
             }

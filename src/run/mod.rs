@@ -9,9 +9,11 @@
 //! | `summary.rs` | the result of a run |
 //! | `until.rs` | samples that can be stopped |
 //! | `folder.rs` | the output folder of a run, and resuming |
+//! | `changes.rs` | what differs between a run and its checkpoint |
 //! | `claim.rs` | the exclusive use of a run folder |
 //! | `history.rs` | the metrics of earlier epochs, read back |
 
+mod changes;
 mod claim;
 mod evaluation;
 pub mod experiment;

@@ -107,6 +107,7 @@ impl Run {
         let evaluation = RatesAndSpikes { classes, sample: experiment.simulation.sample, memory };
         let mut trainer = Trainer::new(network, experiment.training.clone(), experiment.seed, train)?
             .with_dataset(source.name())
+            .with_experiment(experiment.to_toml().ok())
             .with_evaluation(evaluation);
         if let Some(validation) = validation {
             trainer = trainer.with_validation(validation)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use super::average::Average;
 use super::{EpochMetrics, Optimizer, Position, TrainError, Trainer};
@@ -20,6 +20,9 @@ struct SavedPosition {
     /// The metrics of the latest completed epoch; a checkpoint of version 0.1.0 has those of all in its position.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     latest: Option<EpochMetrics>,
+    /// What the checkpoint was made by; version 0.1.0 does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made_by: Option<MadeBy>,
     optimizer_steps: u64,
     /// The number of updates of the weights' average.
     #[serde(default)]
@@ -28,7 +31,31 @@ struct SavedPosition {
     dataset: Option<String>,
 }
 
+/// What a checkpoint was made by: with the same, training goes on bit for bit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeBy {
+    /// The experiment in TOML, if [set](Trainer::with_experiment).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<String>,
+    /// The device: `cpu` or `cuda`.
+    pub device: String,
+    /// The number of CPU threads, on which the order of sums depends.
+    pub threads: i32,
+}
+
 impl Trainer {
+    /// Sets the experiment in TOML, which checkpoints record.
+    pub fn with_experiment(mut self, toml: Option<String>) -> Self {
+        self.experiment = toml;
+        self
+    }
+
+    /// What the checkpoints of this trainer are made by.
+    pub fn made_by(&self) -> MadeBy {
+        let device = if self.network.device() == Device::Cpu { "cpu" } else { "cuda" };
+        MadeBy { experiment: self.experiment.clone(), device: device.to_string(), threads: tch::get_num_threads() }
+    }
+
     /// Saves weights, optimiser state and position to the safetensors file `path`, from which
     /// [`load_checkpoint`](Self::load_checkpoint) resumes bit for bit. The file is also a valid weights file. Its size
     /// does not depend on the number of epochs: of their metrics it holds the latest only.
@@ -40,6 +67,7 @@ impl Trainer {
         let position = SavedPosition {
             position: self.position.clone(),
             latest: self.position.history.last().cloned(),
+            made_by: Some(self.made_by()),
             optimizer_steps: self.optimizer.steps(),
             average_updates,
             dataset: self.dataset.clone(),
@@ -59,6 +87,14 @@ impl Trainer {
     /// If the file cannot be read, is not a checkpoint, or has another network, optimiser or data set; nothing is
     /// changed then.
     pub fn load_checkpoint(&mut self, path: &Path) -> Result<()> {
+        self.load_checkpoint_if(path, &|_| Ok(()))
+    }
+
+    /// The same, if `accept` returns no error for what the checkpoint was made by (if it says so).
+    ///
+    /// # Errors
+    /// As for [`load_checkpoint`](Self::load_checkpoint), and that of `accept`.
+    pub fn load_checkpoint_if(&mut self, path: &Path, accept: &dyn Fn(&MadeBy) -> Result<()>) -> Result<()> {
         let file = weights::read(path)?;
         let fail = |cause: String| TrainError::Checkpoint { path: path.to_path_buf(), cause };
         let position = file.metadata.get(POSITION).ok_or_else(|| {
@@ -71,6 +107,7 @@ impl Trainer {
         {
             return Err(fail(format!("is a checkpoint of training on {then}, but the data is now {now}")).into());
         }
+        saved.made_by.as_ref().map_or(Ok(()), accept)?;
         weights::check_fit(&self.network, &file.tensors)?;
         let state = file.tensors.iter().filter_map(|(name, tensor)| {
             Some((name.strip_prefix(OPTIMIZER_PREFIX)?.to_string(), tensor.shallow_clone()))

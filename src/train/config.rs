@@ -78,6 +78,9 @@ impl Default for TrainingConfig {
     }
 }
 
+/// More epochs are assumed to be a mistake.
+const MOST_EPOCHS: u64 = 1_000_000_000;
+
 impl TrainingConfig {
     /// # Errors
     /// If a value is not valid; the error names it, and the stage it is of.
@@ -93,14 +96,14 @@ impl TrainingConfig {
 
     fn validate_values(&self) -> Result<(), TrainError> {
         let fail = |key, value, expected| Err(TrainError::config("training", key, value, expected));
-        if self.epochs == 0 {
-            return fail("epochs", 0.0, "1 or more");
+        if !(1..=MOST_EPOCHS).contains(&self.epochs) {
+            return fail("epochs", self.epochs as f64, "1 to 1000000000");
         }
         if self.batch_size == 0 {
             return fail("batch_size", 0.0, "1 or more");
         }
-        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
-            return fail("learning_rate", self.learning_rate, "a number above 0");
+        if !(self.learning_rate > 0.0 && self.learning_rate <= f64::from(f32::MAX)) {
+            return fail("learning_rate", self.learning_rate, "a number above 0, up to 3.4e38");
         }
         if let Some((key, value, expected)) = self.augmentation.as_ref().and_then(Augmentation::fault) {
             return Err(TrainError::config("training.augmentation", key, value, expected));

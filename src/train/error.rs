@@ -120,6 +120,18 @@ pub enum TrainError {
         /// The process that uses it.
         holder: String,
     },
+    /// The checkpoint of a run was made by another configuration than that of now.
+    #[error(
+        "{} was made by another configuration, so the run would not be the one that began: {}. Undo the changes, or go on \
+         with them (--force)",
+        path.display(), differences.join("; ")
+    )]
+    Changed {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs: "training.batch_size = 100 then, 50 now".
+        differences: Vec<String>,
+    },
     /// An evaluation was stopped on request.
     #[error("stopped on request")]
     Stopped,

@@ -40,6 +40,7 @@ mod sync;
 mod trainer;
 mod watch;
 
+pub use checkpoint::MadeBy;
 pub use clipping::Clipping;
 pub use config::TrainingConfig;
 pub use error::TrainError;

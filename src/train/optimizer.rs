@@ -138,9 +138,10 @@ impl OptimizerConfig {
             true => Ok(()),
             false => Err(TrainError::config("training.optimizer", name, value, "a number of 0 or more and below 1")),
         };
-        let positive = |name, value: f64| match value > 0.0 && value.is_finite() {
+        // Added to squares of gradients in `f32`.
+        let positive = |name, value: f64| match (1e-38..=1e30).contains(&value) {
             true => Ok(()),
-            false => Err(TrainError::config("training.optimizer", name, value, "a number above 0")),
+            false => Err(TrainError::config("training.optimizer", name, value, "a number above 0, 1e-38 to 1e30")),
         };
         match self {
             Self::Rmsprop { rho, epsilon, weight_decay } => {

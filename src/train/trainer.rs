@@ -67,6 +67,7 @@ pub struct Trainer {
     pub(super) stage: Stage,
     pub(super) seed: u64,
     pub(super) dataset: Option<String>,
+    pub(super) experiment: Option<String>,
     pub(super) training: Box<dyn Samples + Send>,
     validation: Option<Box<dyn Samples + Send>>,
     pub(super) objective: Box<dyn Objective>,
@@ -100,9 +101,12 @@ impl Trainer {
         if training.is_empty() {
             return Err(TrainError::NoSamples.into());
         }
+        let batch_of = |size: usize| i64::try_from(size).unwrap_or(i64::MAX).min(training.len());
         let stages = Stage::all(&config);
         for stage in &stages {
             stage.check(&network)?;
+            let steps = stage.config.method.steps(&network).unwrap_or(1);
+            network.check_pass(batch_of(stage.config.batch_size), steps, true)?;
         }
         training.check(&network)?;
         measure_standardization(&network, &training)?;
@@ -127,6 +131,7 @@ impl Trainer {
             dataset: None,
             stages,
             stage,
+            experiment: None,
             network,
             config,
             seed,

@@ -68,6 +68,10 @@ pub enum Origin {
 /// A larger tensor is assumed to be a mistake, which must not exhaust the memory of the process.
 const MOST_ELEMENTS: usize = 1 << 28;
 
+/// More for one timestep of one sample are assumed to be a mistake, which must not occupy a machine: some minutes on a
+/// processor.
+const MOST_MULTIPLICATIONS: u128 = 1_000_000_000_000;
+
 impl Graph {
     /// Validates `spec`: every layer fits its inputs, every cycle has a delayed edge, and every output is used.
     ///
@@ -94,7 +98,13 @@ impl Graph {
             }
         }
         graph.check_use(spec)?;
-        Ok(graph)
+        match graph.demand().multiplications {
+            needed if needed > MOST_MULTIPLICATIONS => Err(NetworkError::Specification(format!(
+                "a timestep of one sample needs {needed} multiplications: expected at most {MOST_MULTIPLICATIONS}; choose \
+                 smaller layers"
+            ))),
+            _ => Ok(graph),
+        }
     }
 
     fn node(&self, name: &str, layer: &LayerSpec, inputs: Vec<Edge>, spec: &NetworkSpec) -> Result<Node, String> {

@@ -8,10 +8,12 @@
 //! | `graph.rs` | the connections, with all shapes and parameters ([`Graph`]) |
 //! | `order.rs` | the order of computation, cycles as a whole ([`Section`]) |
 //! | `recurrent.rs` | recurrent neurons as layers with a delayed edge ([`Layers`]) |
+//! | `demand.rs` | the memory and the multiplications that a graph needs |
 //! | `shape.rs`, `parameters.rs` | output shapes and parameters of the layers |
 //! | `values.rs`, `initializer.rs`, `streams.rs` | setting types, weight initialisers, random streams |
 
 mod custom;
+mod demand;
 mod error;
 mod graph;
 mod initializer;
@@ -30,6 +32,7 @@ mod table;
 mod values;
 
 pub use custom::{Custom, CustomLayer, register_layer};
+pub use demand::Demand;
 pub use error::NetworkError;
 pub use graph::{Edge, Graph, Node, Origin};
 pub use initializer::Initializer;

@@ -45,6 +45,12 @@ pub struct NetworkSpec {
     pub layers: Vec<LayerSpec>,
 }
 
+/// The timesteps that all formulas compute with in `f32` (s).
+const TIMESTEPS: std::ops::RangeInclusive<f64> = 1e-9..=1e3;
+
+/// More timesteps are assumed to be a mistake: at a millisecond each, this is a quarter of an hour.
+const MOST_STEPS: i64 = 1_000_000;
+
 fn default_dt() -> f64 {
     0.001
 }
@@ -93,11 +99,15 @@ impl NetworkSpec {
         if self.layers.is_empty() {
             return fail("there are no layers".to_string());
         }
-        if !(self.dt > 0.0 && self.dt.is_finite()) {
-            return fail(format!("dt = {}: expected a time above 0 s, such as 0.001", self.dt));
+        if !TIMESTEPS.contains(&self.dt) {
+            let (least, most) = (TIMESTEPS.start(), TIMESTEPS.end());
+            return fail(format!(
+                "dt = {}: expected a time above 0 s, {least:e} to {most:e} s, such as 0.001",
+                self.dt
+            ));
         }
-        if self.steps < 1 {
-            return fail(format!("steps = {}: expected 1 or more", self.steps));
+        if !(1..=MOST_STEPS).contains(&self.steps) {
+            return fail(format!("steps = {}: expected 1 to {MOST_STEPS}", self.steps));
         }
         self.initial_voltage.validate().or_else(fail)
     }

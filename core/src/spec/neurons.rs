@@ -4,6 +4,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use super::values::in_range;
 use super::{Distribution, InitialVoltage, streams};
 use crate::neuron::{Learned, Neuron, NeuronError, neuron_from_parameters};
 
@@ -177,6 +178,24 @@ impl NeuronSpec {
     /// Validates the settings that do not depend on the number of neurons.
     pub(super) fn check(&self, dt: f64) -> Result<(), String> {
         let model = self.scaled_model()?;
+        for (name, value) in model.parameters() {
+            value.as_float().map_or(Ok(()), |value| in_range(&name, value))?;
+        }
+        let named = match self.tuning {
+            Tuning::Rates { max_rate, intercept } => [("max_rate", max_rate), ("intercept", intercept)],
+            Tuning::Direct { gain, bias } => [("gain", gain), ("bias", bias)],
+        };
+        for (name, values) in named {
+            values.sampler().map(drop)?;
+            values.bounds().into_iter().try_for_each(|value| in_range(name, value))?;
+            if name == "gain" && values.bounds() == [0.0; 2] {
+                return Err(
+                    "gain = 0 is not valid: the neurons would ignore their input; expected another number".to_string()
+                );
+            }
+        }
+        in_range("firing_rate_scale", self.firing_rate_scale)?;
+        in_range("amplitude / dt, the height of a spike,", model.amplitude() / dt)?;
         let valid = dt > 0.0 && dt.is_finite();
         NeuronError::require(model.name(), "dt", dt, valid, "a time above 0 s").map_err(|error| error.to_string())?;
         self.check_learned(&model, dt)

@@ -58,7 +58,7 @@ fn concat(inputs: &[&[i64]]) -> Result<Vec<i64>, String> {
 }
 
 fn batch_norm(layer: BatchNorm, input: &[i64]) -> Result<Vec<i64>, String> {
-    if !(layer.eps >= 0.0 && layer.eps.is_finite()) {
+    if !(0.0..=1e30).contains(&layer.eps) {
         return Err(format!("eps = {} is not valid: expected 0 or a small positive number", layer.eps));
     }
     if !(0.0..=1.0).contains(&layer.momentum) {

@@ -46,8 +46,8 @@ impl SynapseSpec {
     /// Validates the time constant.
     pub(super) fn validate(self) -> Result<(), String> {
         let tau = self.synapse.tau();
-        if !(tau >= 0.0 && tau.is_finite()) {
-            return Err(format!("tau = {tau} is not valid: expected a time of 0 s or more"));
+        if !(0.0..=1e30).contains(&tau) {
+            return Err(format!("tau = {tau} is not valid: expected a time of 0 s or more, up to 1e30 s"));
         }
         if self.learn && tau == 0.0 {
             return Err("tau = 0 cannot be learned, since its logarithm is: start from a time above 0 s".to_string());

@@ -58,6 +58,22 @@ impl From<Pair> for OneOrTwo {
     }
 }
 
+/// The least and the largest magnitude of a setting. All that is computed from such numbers (a spike's height is the
+/// amplitude divided by the timestep) then lies well within `f32`.
+const RANGE: (f64, f64) = (1e-30, 1e30);
+
+/// Checks that `value`, a setting called `name`, is 0 or of a magnitude that `f32` can compute with. Infinity is left to
+/// the setting's own check.
+pub(super) fn in_range(name: &str, value: f64) -> Result<(), String> {
+    let (least, most) = RANGE;
+    match value == 0.0 || value.is_infinite() || (least..=most).contains(&value.abs()) {
+        true => Ok(()),
+        false => Err(format!(
+            "{name} = {value:e} is not valid: expected 0 or a number of a magnitude from {least:e} to {most:e}"
+        )),
+    }
+}
+
 /// One number for all neurons, or a distribution from which one is drawn per neuron.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "expected a number, or { uniform = [low, high] }")]
@@ -78,12 +94,17 @@ impl From<f64> for Distribution {
 }
 
 impl Distribution {
+    /// Returns the lower and the upper bound of the values.
+    pub(super) fn bounds(self) -> [f64; 2] {
+        match self {
+            Self::Constant(value) => [value, value],
+            Self::Uniform { uniform } => uniform,
+        }
+    }
+
     /// Returns a function that draws values; an error if the bounds are not two finite numbers in order.
     pub(super) fn sampler(self) -> Result<impl FnMut(&mut ChaCha8Rng) -> f64, String> {
-        let (low, high) = match self {
-            Self::Constant(value) => (value, value),
-            Self::Uniform { uniform: [low, high] } => (low, high),
-        };
+        let [low, high] = self.bounds();
         let uniform = Uniform::new_inclusive(low, high)
             .map_err(|_| format!("{{ uniform = [{low}, {high}] }}: expected two finite numbers, the smaller first"))?;
         Ok(move |rng: &mut ChaCha8Rng| if low == high { low } else { uniform.sample(rng) })

@@ -66,6 +66,13 @@ pub enum WeightsError {
     /// The content of the file is inconsistent.
     #[error("the file is damaged ({0}); write or download it again")]
     Damaged(String),
+    /// The tensors are not those that were saved.
+    #[error(
+        "the file is damaged (its tensors are not those that were saved: their checksum differs); restore it from a copy. \
+         If another program changed them on purpose, remove {} from its metadata",
+        super::checksum::KEY
+    )]
+    Checksum,
     /// Reading takes more memory than is plausible for the size of the file.
     #[error(
         "reading the file takes more than {allowed} bytes of memory, twice its size and 40 MiB: it is damaged, or strongly compressed; save it uncompressed (numpy.savez)"
@@ -109,6 +116,19 @@ pub enum WeightsError {
         tensor: String,
         /// The dtype.
         dtype: String,
+    },
+    /// A tensor has numbers that are not finite.
+    #[error(
+        "tensor {tensor}: {count} of its {of} numbers are NaN or infinite, so results would mean nothing; use weights from \
+         before they became so, or go on all the same (--allow-non-finite)"
+    )]
+    NonFinite {
+        /// The tensor's name.
+        tensor: String,
+        /// How many numbers are not finite.
+        count: i64,
+        /// How many numbers it has.
+        of: i64,
     },
     /// A tensor cannot be written.
     #[error("cannot save tensor {tensor}: {cause}")]

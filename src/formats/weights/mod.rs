@@ -16,6 +16,8 @@
 //! | `pickle/`, `npy.rs`, `archive.rs`, `elements.rs` | components of the formats |
 //! | `convert.rs` | conversion between formats |
 //! | `budget.rs` | the memory limit of reading |
+//! | `finite.rs` | whether all numbers are finite |
+//! | `checksum.rs` | the checksum of the tensors in this library's own files |
 //! | `assign.rs` | copying checked tensors into a network |
 //! | `matching/`, `tensor_map.rs` | matching tensors and parameters with different names |
 //! | `nengodl.rs`, `channels_last.rs` | unnamed arrays, and arrays with channels last |
@@ -28,9 +30,11 @@ mod archive;
 mod assign;
 mod budget;
 mod channels_last;
+mod checksum;
 mod convert;
 mod elements;
 mod error;
+mod finite;
 mod format;
 mod matching;
 mod nengodl;
@@ -59,6 +63,7 @@ pub(crate) use assign::check_fit;
 pub use assign::load_into;
 pub use convert::{Converted, OutputFormat, convert};
 pub use error::{Misfit, WeightsError};
+pub use finite::{require_finite, require_finite_file};
 pub use format::Format;
 pub use matching::{Match, Matching};
 pub use nengodl::nengodl_arrays;
@@ -173,7 +178,8 @@ fn read_open(mut source: impl Read + Seek) -> Result<TensorFile, WeightsError> {
 
 /// Writes `tensors`, from any device and memory layout, and `metadata` to a safetensors file, atomically.
 ///
-/// Each tensor is written bit for bit in row-major order. The same input gives the same bytes.
+/// Each tensor is written bit for bit in row-major order. The same input gives the same bytes. The metadata of a network
+/// file of this library gets a checksum of the tensors, which [`read`] verifies.
 ///
 /// # Errors
 /// Returns an error if two tensors share a name, a dtype is not supported by the format, or the file cannot be written.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::WeightsError;
+use super::{WeightsError, checksum};
 use crate::network::{NetworkSpec, SpikingSequential};
 
 /// The value of `format`.
@@ -12,7 +12,7 @@ const VERSION: u32 = 1;
 /// The default of the `created_by` fact.
 const CREATED_BY: &str = concat!("tch-spiking ", env!("CARGO_PKG_VERSION"));
 /// Keys that facts cannot have.
-const RESERVED: [&str; 7] = ["format", "format_version", "spec", "no_spec", "seed", "dt", "dataset"];
+const RESERVED: [&str; 8] = ["format", "format_version", "spec", "no_spec", "seed", "dt", "dataset", checksum::KEY];
 
 /// The provenance of a network: seed, dataset and further facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,9 +82,14 @@ pub(super) fn why_no_specification(metadata: &BTreeMap<String, String>) -> Optio
     metadata.get("no_spec").cloned()
 }
 
+/// Returns whether the file says that this library wrote it, in any version.
+pub(super) fn is_marked(metadata: &BTreeMap<String, String>) -> bool {
+    metadata.get("format").is_some_and(|format| format == FORMAT)
+}
+
 /// Returns whether this library wrote the file; an error if a later version did.
 fn is_ours(metadata: &BTreeMap<String, String>) -> Result<bool, WeightsError> {
-    if metadata.get("format").is_none_or(|format| format != FORMAT) {
+    if !is_marked(metadata) {
         return Ok(false);
     }
     match number(metadata, "format_version")? {

@@ -9,6 +9,7 @@ use serde_json::json;
 use tch::{Kind, Tensor};
 
 use super::budget::Budget;
+use super::checksum::{self, Checksum, Summed};
 use super::elements::{byte_count, dense_kind, read_tensor, write_tensor};
 use super::{TensorFile, WeightsError};
 
@@ -38,6 +39,10 @@ const DTYPES: [(Dtype, Kind); 10] = [
 /// Reads `file`, `length` bytes long, from its start.
 pub(super) fn read(file: &mut dyn Read, length: u64, budget: &mut Budget) -> Result<TensorFile, WeightsError> {
     let header = read_header(file, length)?;
+    let metadata: BTreeMap<String, String> =
+        header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let sum = (checksum::has_one(&metadata) && metadata.contains_key(checksum::KEY)).then(Checksum::default);
+    let mut file = Summed { source: file, sum };
     let mut tensors = BTreeMap::new();
     let order = header.offset_keys();
     for name in order.iter().cloned() {
@@ -47,9 +52,14 @@ pub(super) fn read(file: &mut dyn Read, length: u64, budget: &mut Budget) -> Res
         };
         let shape: Result<Vec<i64>, _> = info.shape.iter().map(|&size| i64::try_from(size)).collect();
         let shape = shape.map_err(|_| WeightsError::Header(format!("{name} has the shape {:?}", info.shape)))?;
-        tensors.insert(name, read_tensor(file, kind, &shape, budget)?);
+        if let Some(sum) = &mut file.sum {
+            sum.begin(&name, &info.dtype.to_string(), &shape);
+        }
+        tensors.insert(name, read_tensor(&mut file, kind, &shape, budget)?);
     }
-    let metadata = header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+    if let Some(sum) = file.sum {
+        checksum::check(&metadata, sum.finish())?;
+    }
     Ok(TensorFile { tensors, order, metadata })
 }
 
@@ -108,6 +118,15 @@ impl<'a> Layout<'a> {
         }
         entries.sort_by(|(a, first, _), (b, second, _)| b.cmp(a).then(first.cmp(second)));
 
+        let mut metadata = metadata.clone();
+        if checksum::has_one(&metadata) {
+            let mut sum = Checksum::default();
+            for (dtype, name, tensor) in &entries {
+                sum.begin(name, &dtype.to_string(), &tensor.size());
+                write_tensor(tensor, &mut sum)?;
+            }
+            metadata.insert(checksum::KEY.to_string(), sum.finish());
+        }
         let mut header = serde_json::Map::new();
         if !metadata.is_empty() {
             header.insert(METADATA.to_string(), json!(metadata));

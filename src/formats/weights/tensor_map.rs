@@ -9,7 +9,7 @@ use tch::Tensor;
 use super::channels_last::ChannelsLast;
 use super::matching::{Candidate, Candidates};
 use super::{WeightsError, in_file};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::network::SpikingSequential;
 use crate::network::shape::show;
 
@@ -95,7 +95,7 @@ impl TensorMap {
     /// # Errors
     /// Returns an error if the file cannot be read or is not a map.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
+        let text = crate::text_file::read_text(path)?;
         Self::parse(&text).map_err(|error| in_file("read", path, error))
     }
 
