@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::sync::{PoisonError, RwLock};
 
 /// The built-in layer types other than neuron models.
-pub(crate) const LAYER_TYPES: [&str; 14] = [
+pub(crate) const LAYER_TYPES: [&str; 15] = [
     "conv2d",
     "linear",
     "avg_pool",

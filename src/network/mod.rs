@@ -39,6 +39,6 @@ pub type SpikingSequential = Network;
 
 pub use tch_spiking_core::spec::{
     BatchNorm, Conv2d, Custom, CustomLayer, Distribution, Dropout, Edge, EdgeSpec, Graph, InitialVoltage, Initializer,
-    LayerKind, LayerSpec, Layers, LeakyRelu, LearnPer, Linear, NetworkError, NetworkSpec, NeuronSpec, Node, Origin, Pair,
-    ParameterSpec, PerChannel, Pool, Scale, Standardize, Start, SynapseSpec, Tuning, shape, streams,
+    LayerKind, LayerSpec, Layers, LeakyRelu, LearnPer, Linear, NetworkError, NetworkSpec, NeuronSpec, Node, Origin,
+    Pair, ParameterSpec, PerChannel, Pool, Scale, Standardize, Start, SynapseSpec, Tuning, shape, streams,
 };

@@ -8,6 +8,7 @@ use super::{
     Clipping, Method, ObjectiveConfig, Optimizer, OptimizerConfig, Precision, Regulariser, Schedule, TrainError,
     Trainer, TrainingConfig,
 };
+use crate::data::Augmentation;
 use crate::error::Result;
 use crate::network::SpikingSequential;
 
@@ -70,6 +71,9 @@ pub struct StageConfig {
     /// The learning rate schedule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
+    /// The random transformations of training images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub augmentation: Option<Augmentation>,
     /// The largest gradient of a step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clipping: Option<Clipping>,
@@ -92,6 +96,7 @@ impl StageConfig {
             method: self.method.unwrap_or(training.method),
             optimizer: self.optimizer.unwrap_or(training.optimizer),
             schedule: self.schedule.unwrap_or(training.schedule),
+            augmentation: self.augmentation.as_ref().or(training.augmentation.as_ref()).cloned(),
             clipping: self.clipping.unwrap_or(training.clipping),
             regularisers: self.regularisers.as_ref().unwrap_or(&training.regularisers).clone(),
             stages: vec![],

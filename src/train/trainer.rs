@@ -110,7 +110,7 @@ impl Trainer {
         }
         training.check(&network)?;
         measure_standardization(&network, &training)?;
-        if let Some(augmentation) = &config.augmentation {
+        for augmentation in stages.iter().filter_map(|stage| stage.config.augmentation.as_ref()) {
             let key = AugmentationKey { seed, epoch: 0 };
             augmentation.batch(&training, &[0], key, network.device(), network.kind())?;
         }
@@ -249,7 +249,7 @@ impl Trainer {
     /// These samples to train on.
     pub(super) fn batch(&self, rows: &[i64]) -> Result<Batch> {
         let (device, kind) = (self.network.device(), self.input_kind());
-        match &self.config.augmentation {
+        match &self.stage.config.augmentation {
             Some(augmentation) => {
                 let key = AugmentationKey { seed: self.seed, epoch: self.position.epoch };
                 augmentation.batch(&*self.training, rows, key, device, kind)

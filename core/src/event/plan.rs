@@ -208,7 +208,7 @@ impl<R: Number> Sink<R> {
             Self::Neurons { neuron, .. } if neuron.output() == Output::Spike => {
                 Some(R::constant(neuron.amplitude() / dt))
             }
-            Self::Values | Self::Neurons { .. } | Self::Synapse { .. } | Self::Join(_) => None,
+            Self::Values | Self::Neurons { .. } | Self::Synapse { .. } | Self::Join(_) | Self::Delay { .. } => None,
         }
     }
 }

@@ -95,7 +95,9 @@ fn neurons(node: &Node, output: u128) -> (u128, u128) {
         | LayerKind::Dropout(_)
         | LayerKind::Relu
         | LayerKind::LeakyRelu(_)
+        | LayerKind::Scale(_)
         | LayerKind::BatchNorm(_)
+        | LayerKind::Standardize(_)
         | LayerKind::Add
         | LayerKind::Concat
         | LayerKind::Custom(_) => (0, 0),
@@ -113,7 +115,9 @@ fn multiplications(node: &Node, output: u128) -> u128 {
         | LayerKind::Dropout(_)
         | LayerKind::Relu
         | LayerKind::LeakyRelu(_)
+        | LayerKind::Scale(_)
         | LayerKind::BatchNorm(_)
+        | LayerKind::Standardize(_)
         | LayerKind::Neuron(_)
         | LayerKind::Synapse(_)
         | LayerKind::Add

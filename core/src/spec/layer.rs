@@ -1,8 +1,6 @@
 //! The specification of one layer.
 
-use super::{
-    BatchNorm, Conv2d, Custom, Dropout, LeakyRelu, Linear, NeuronSpec, Pool, Scale, Standardize, SynapseSpec,
-};
+use super::{BatchNorm, Conv2d, Custom, Dropout, LeakyRelu, Linear, NeuronSpec, Pool, Scale, Standardize, SynapseSpec};
 use crate::synapse::Synapse;
 
 /// A layer specification: type, name and inputs.

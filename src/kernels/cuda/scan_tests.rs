@@ -34,10 +34,8 @@ impl NeuronModel for Sample {
         StateVariable::new("current", Initial::Value(0.0)),
         StateVariable::new("adaptation", Initial::Value(0.0)),
     ];
-    const LEARNED: &'static [Learned] = &[
-        Learned { name: "decay", default: 0.9, range: (0.0, 1.0) },
-        Learned { name: "threshold", default: 1.0, range: (0.1, 10.0) },
-    ];
+    const LEARNED: &'static [Learned] =
+        &[Learned::new("decay", 0.9, (0.0, 1.0)), Learned::new("threshold", 1.0, (0.1, 10.0))];
     const NOISY: bool = true;
     type State<R: Real> = [R; 3];
     type Learned<R: Real> = [R; 2];
