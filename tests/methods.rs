@@ -14,8 +14,8 @@ use tch_spiking::neuron::{
     Fire, Initial, Learned, Lif, NeuronError, NeuronModel, Real, StateVariable, StepInput, WithoutRate, register_neuron,
 };
 use tch_spiking::train::{
-    EpochMetrics, Layers, Method, Norm, Observer, OptimizerConfig, Outcome, Progress, Regulariser, StageConfig,
-    TargetRate, Trainer, TrainingConfig,
+    EpochMetrics, Layers, Method, Norm, Observer, OptimizerConfig, Outcome, Precision, Progress, Regulariser,
+    StageConfig, TargetRate, Trainer, TrainingConfig,
 };
 use tch_spiking::weights::{OPTIMIZER_PREFIX, read};
 use tch_spiking::{Experiment, SpikingSequential};
@@ -266,7 +266,6 @@ fn configurations_that_cannot_be_trained_are_named_before_the_first_step() {
         ("training = { method = { type = 'surrogate', steps = 0 } }", "steps = 0"),
         ("training = { method = { type = 'spiking_aware', steps = 100000 } }", "1 to 10000 timesteps"),
         ("training = { method = { type = 'surrogate', surrogate = { type = 'atan', alpha = 0 } } }", "alpha = 0"),
-        ("training = { precision = 'bf16', method = { type = 'surrogate' } }", "bf16"),
         ("training = { warm_up = 10 }", "warm_up = 10"),
         ("training = { ema = 1 }", "ema = 1"),
         ("training = { clipping = { type = 'value', limit = 0 } }", "limit = 0"),
@@ -297,6 +296,16 @@ fn warm_up_rises_to_the_schedule() {
     let history = train(trainer(lif_network(), &config)).position().history.clone();
     let rates: Vec<_> = history.iter().map(|metrics| metrics.learning_rate).collect();
     assert_eq!(rates, [0.005, 0.01, 0.01, 0.01]);
+}
+
+#[test]
+fn mixed_precision_trains_by_every_method() {
+    for method in [Method::Rate, Method::SpikingAware { steps: Some(10) }, surrogate(10, None)] {
+        let config = TrainingConfig { precision: Precision::Bf16, ..config(30, method) };
+        let history = train(trainer(lif_network(), &config)).position().history.clone();
+        let [first, last] = [0, 29].map(|epoch| &history[epoch]);
+        assert!(last.loss < 0.7 * first.loss && last.train_accuracy > Some(0.8), "{method:?}: {first:?} {last:?}");
+    }
 }
 
 /// A sequence network of the methods: samples that vary in time have their own number of timesteps.

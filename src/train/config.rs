@@ -115,12 +115,6 @@ impl TrainingConfig {
             return fail("ema", self.ema, "a number of 0 or more and below 1");
         }
         self.method.validate()?;
-        if self.precision == Precision::Bf16 && self.method != Method::Rate {
-            return Err(TrainError::Method(format!(
-                "training.precision = \"bf16\" trains rates only: expected \"f32\" or \"tf32\" with the method {}",
-                self.method.name()
-            )));
-        }
         self.objective.validate()?;
         self.optimizer.validate()?;
         self.schedule.validate()?;
