@@ -36,7 +36,7 @@ impl Default for Dice {
 impl NeuronModel for Dice {
     const NAME: &'static str = "dice";
     const STATE: &'static [StateVariable] = &[StateVariable::new("voltage", Initial::Voltage)];
-    const LEARNED: &'static [Learned] = &[Learned { name: "decay", default: 0.8, range: (0.0, 1.0) }];
+    const LEARNED: &'static [Learned] = &[Learned::new("decay", 0.8, (0.0, 1.0))];
     const NOISY: bool = true;
     type State<R: Real> = [R; 1];
     type Learned<R: Real> = [R; 1];
