@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::Args;
 use indicatif::ProgressStyle;
 use serde_json::json;
-use tch_spiking::data::{Samples as _, samples};
+use tch_spiking::data::{Samples as _, has_rates, samples};
 use tch_spiking::device;
 use tch_spiking::evaluate::{LayerActivity, SpikingOptions, rate_accuracy, spiking_with};
 
@@ -60,7 +60,7 @@ pub fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> {
     console.note(&format!("data      {}, {} test images", data.source, grouped(test.len())));
 
     let start = Instant::now();
-    let rates = rate_accuracy(network, &test)?;
+    let rates = has_rates(network, &test)?.then(|| rate_accuracy(network, &test)).transpose()?;
     let rate_seconds = start.elapsed().as_secs_f64();
     let style = ProgressStyle::with_template("spiking   {bar:30} {pos}/{len}  {eta} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -74,7 +74,12 @@ pub fn run(args: &EvaluateArgs, console: &Console) -> anyhow::Result<()> {
     let steps = i64::try_from(spikes.accuracy_by_step.len()).unwrap_or(steps);
     let seconds = start.elapsed().as_secs_f64();
 
-    console.print(&format!("as rates  {}   ({rate_seconds:.1} s)", percent(rates)));
+    match rates {
+        Some(rates) => console.print(&format!("as rates  {}   ({rate_seconds:.1} s)", percent(rates))),
+        None => {
+            console.print("as rates  -         not all neurons have a rate, or a recurrent network sees still images")
+        }
+    }
     console.print(&format!(
         "as spikes {}   after {} steps of {} ms   ({:.1} s, {} engine)",
         percent(spikes.accuracy()),

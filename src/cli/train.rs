@@ -11,7 +11,7 @@ use tch::Device;
 use tch_spiking::data::DatasetName;
 use tch_spiking::device;
 use tch_spiking::run::{Run, RunFolder};
-use tch_spiking::train::{LayerTime, Method, Outcome, Precision, Profile, TrainError, has_rates};
+use tch_spiking::train::{LayerTime, Method, Outcome, Precision, Profile, TrainError};
 use tch_spiking::weights::{load_into, load_network};
 use tch_spiking::{Error, Experiment};
 
@@ -225,8 +225,7 @@ fn finish(
     let images = run.test_samples().map_or(0, |samples| samples.len());
     if images > 0 {
         let images = grouped(images);
-        let rates = if has_rates(trainer.network()) { "as rates and " } else { "" };
-        console.note(&format!("testing   {images} images, {rates}as {steps} steps of spikes"));
+        console.note(&format!("testing   {images} images, {steps} steps of spikes"));
     }
     let style = ProgressStyle::with_template("testing   {bar:30} {pos}/{len}  {eta} left").unwrap_or_else(|_| plain());
     let bar = console.progress(images as u64, style);

@@ -44,7 +44,7 @@ pub use manifest::{FASHION, FileSpec, MNIST, Manifest};
 pub use registry::{Loader, register};
 pub use rows::{Rows, samples};
 pub(crate) use samples::batches;
-pub use samples::{Batch, Samples, Target};
+pub use samples::{Batch, Samples, Target, has_rates};
 pub use source::Source;
 pub use splits::{Splits, load_splits};
 pub use statistics::measure_standardization;

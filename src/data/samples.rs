@@ -7,8 +7,8 @@ use tch::{Device, Kind, Tensor};
 use super::DataError;
 use crate::engine::Activity;
 use crate::error::Result;
-use crate::network::SpikingSequential;
 use crate::network::shape::show;
+use crate::network::{LayerKind, SpikingSequential};
 
 /// A set of samples, provided in batches.
 ///
@@ -160,4 +160,20 @@ impl<S: Samples + ?Sized> Samples for Box<S> {
     fn check(&self, network: &SpikingSequential) -> Result<()> {
         (**self).check(network)
     }
+}
+
+/// Returns whether `network` can run on these samples as rates: all its neurons have a rate, and if it is recurrent, the samples
+/// vary over time.
+///
+/// # Errors
+/// If the samples cannot be read.
+pub fn has_rates(network: &SpikingSequential, samples: &dyn Samples) -> Result<bool> {
+    let rates = network.layers().iter().all(|layer| match layer.kind() {
+        LayerKind::Neuron(spec) => spec.model.rate().is_some(),
+        _ => true,
+    });
+    if !rates || !network.is_recurrent() || samples.is_empty() {
+        return Ok(rates);
+    }
+    Ok(samples.batch(&[0], network.device(), network.kind())?.input.is_varying())
 }

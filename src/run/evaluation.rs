@@ -1,10 +1,10 @@
 //! Evaluation after every epoch of a run.
 
-use crate::data::Samples;
+use crate::data::{Samples, has_rates};
 use crate::error::Result;
 use crate::evaluate::{SpikingOptions, rate_accuracy, spiking_loss, spiking_with};
 use crate::network::SpikingSequential;
-use crate::train::{Evaluated, Evaluation, Objective, Trainer, has_rates, score_rates};
+use crate::train::{Evaluated, Evaluation, Objective, Trainer, score_rates};
 
 /// Evaluates the validation samples as rates, where all neurons have one, and the first of them (or of the training
 /// samples if there are none) as spikes, for the trained number of timesteps: accuracies for samples with classes, losses
@@ -23,7 +23,9 @@ impl Evaluation for RatesAndSpikes {
     fn evaluate(&self, trainer: &Trainer) -> Result<Evaluated> {
         let network = trainer.network();
         let mut evaluated = Evaluated::default();
-        if let Some(validation) = trainer.validation().filter(|_| has_rates(network)) {
+        if let Some(validation) = trainer.validation()
+            && has_rates(network, validation)?
+        {
             match self.classes {
                 true => evaluated.validation_accuracy = Some(rate_accuracy(network, validation)?),
                 false => {

@@ -11,7 +11,7 @@ use crate::data::{Dataset, DatasetName, Samples, Source, Splits, Target, load_sp
 use crate::error::Result;
 use crate::evaluate::rate_accuracy;
 use crate::network::SpikingSequential;
-use crate::train::{Observer, Outcome, Trainer, has_rates, score_rates};
+use crate::train::{Observer, Outcome, Trainer, score_rates};
 
 /// A running experiment: its trainer and test samples.
 ///
@@ -175,7 +175,7 @@ impl Run {
         let Some(samples) = self.test_samples() else { return Ok(None) };
         let test = &Until { samples, stop };
         let (network, objective) = (self.trainer.network(), self.trainer.objective());
-        let (test_rate_accuracy, test_rate_loss) = match (has_rates(network), self.evaluation.classes) {
+        let (test_rate_accuracy, test_rate_loss) = match (has_rates(network, samples)?, self.evaluation.classes) {
             (true, true) => (Some(rate_accuracy(network, test)?), None),
             (true, false) => (None, Some(score_rates(network, test, objective)?.loss)),
             (false, _) => (None, None),

@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use tch::{Kind, Tensor};
 
 use super::watch::Watch;
-use super::{Method, Objective, Trainer, has_rates};
-use crate::data::{Samples, batches};
+use super::{Method, Objective, Trainer};
+use crate::data::{Samples, batches, has_rates};
 use crate::error::Result;
 use crate::network::SpikingSequential;
 
@@ -46,7 +46,7 @@ impl Evaluation for AsTrained {
         let Some(validation) = trainer.validation() else { return Ok(Evaluated::default()) };
         let (network, method, objective) = (trainer.network(), trainer.method(), trainer.objective());
         let mut evaluated = Evaluated::default();
-        if has_rates(network) {
+        if has_rates(network, validation)? {
             let rates = score_rates(network, validation, objective)?;
             (evaluated.validation_loss, evaluated.validation_accuracy) = (Some(rates.loss), rates.accuracy);
         }

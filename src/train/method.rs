@@ -188,11 +188,6 @@ impl Method {
     }
 }
 
-/// Whether all neurons of `network` have a rate.
-pub fn has_rates(network: &SpikingSequential) -> bool {
-    first_without_rate(network).is_none()
-}
-
 /// The name and neuron model of the first layer whose neurons have no rate.
 fn first_without_rate(network: &SpikingSequential) -> Option<(&str, &'static str)> {
     network.layers().iter().find_map(|layer| match layer.kind() {

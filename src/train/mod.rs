@@ -45,7 +45,7 @@ pub use clipping::Clipping;
 pub use config::TrainingConfig;
 pub use error::TrainError;
 pub use evaluation::{AsTrained, Evaluated, Evaluation, Score, score, score_rates};
-pub use method::{Method, has_rates};
+pub use method::Method;
 pub use metrics::{EpochMetrics, Running};
 pub use objective::{
     ClassSquaredError, Compared, CountSquaredError, CrossEntropy, MeanSquaredError, Objective, ObjectiveConfig, Over,
