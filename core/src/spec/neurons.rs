@@ -177,6 +177,7 @@ impl NeuronSpec {
 
     /// Validates the settings that do not depend on the number of neurons.
     pub(super) fn check(&self, dt: f64) -> Result<(), String> {
+        in_range("firing_rate_scale", self.firing_rate_scale)?;
         let model = self.scaled_model()?;
         for (name, value) in model.parameters() {
             value.as_float().map_or(Ok(()), |value| in_range(&name, value))?;
@@ -194,7 +195,6 @@ impl NeuronSpec {
                 );
             }
         }
-        in_range("firing_rate_scale", self.firing_rate_scale)?;
         in_range("amplitude / dt, the height of a spike,", model.amplitude() / dt)?;
         let valid = dt > 0.0 && dt.is_finite();
         NeuronError::require(model.name(), "dt", dt, valid, "a time above 0 s").map_err(|error| error.to_string())?;

@@ -62,11 +62,11 @@ impl From<Pair> for OneOrTwo {
 /// amplitude divided by the timestep) then lies well within `f32`.
 const RANGE: (f64, f64) = (1e-30, 1e30);
 
-/// Checks that `value`, a setting called `name`, is 0 or of a magnitude that `f32` can compute with. Infinity is left to
-/// the setting's own check.
+/// Checks that `value`, a setting called `name`, is 0 or of a magnitude that `f32` can compute with. What is not finite is left
+/// to the setting's own check.
 pub(super) fn in_range(name: &str, value: f64) -> Result<(), String> {
     let (least, most) = RANGE;
-    match value == 0.0 || value.is_infinite() || (least..=most).contains(&value.abs()) {
+    match value == 0.0 || !value.is_finite() || (least..=most).contains(&value.abs()) {
         true => Ok(()),
         false => Err(format!(
             "{name} = {value:e} is not valid: expected 0 or a number of a magnitude from {least:e} to {most:e}"
