@@ -8,6 +8,7 @@
 
 mod common;
 
+use anyhow::Context;
 use tch::nn::{self, OptimizerConfig};
 use tch::{Device, Kind, Tensor};
 use tch_spiking::engine::{Activity, Mode, Pass, forward};
@@ -28,7 +29,7 @@ fn main() -> anyhow::Result<()> {
     for start in [0.004, 0.1] {
         let vs = nn::VarStore::new(Device::Cpu);
         let student = network(&vs, start)?;
-        let decay = student.parameter("neurons.decay_logit")?;
+        let decay = student.parameter("leaky1.decay_logit").context("the decay is learned")?;
         let mut optimizer = nn::Adam::default().build(&vs, 0.03)?;
         let mut course = vec![];
         for round in 0..rounds {

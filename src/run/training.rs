@@ -7,7 +7,7 @@ use tch::nn::VarStore;
 
 use super::until::Until;
 use super::{Experiment, RatesAndSpikes, Summary};
-use crate::data::{Dataset, DatasetName, Samples, Source, Splits, Target, load_splits};
+use crate::data::{Dataset, DatasetName, Samples, Source, Splits, Target, has_rates, load_splits};
 use crate::error::Result;
 use crate::evaluate::rate_accuracy;
 use crate::network::SpikingSequential;
