@@ -20,7 +20,7 @@ const SPEC: &str = r#"
         { type = "synaptic", threshold = 0.5, reset = "zero", reset_time = "next_step", learn = ["current_decay"] },
         { type = "flatten" },
         { type = "linear", out_features = 5 },
-        { type = "adaptive_lif", amplitude = 0.01, gain = 3.0 },
+        { type = "adaptive_lif", amplitude = 0.01, gain = 20.0 },
         { type = "linear", out_features = 3 },
         { type = "leaky_integrator", tau = 0.01, scale_input = true, learn = ["decay"] },
     ]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use tch_spiking::data::Labelled;
-use tch_spiking::network::{Builder, NeuronSpec};
+use tch_spiking::network::{Builder, LearnPer, NeuronSpec};
 use tch_spiking::neuron::{
     Fire, Initial, Learned, Lif, NeuronError, NeuronModel, Real, StateVariable, StepInput, WithoutRate, register_neuron,
 };
@@ -60,7 +60,7 @@ impl NeuronModel for Dice {
 
 fn dice_network() -> SpikingSequential {
     register_neuron::<Dice>().unwrap();
-    let dice = NeuronSpec::new(Dice::default()).with_gain_bias(1.0, 1.0);
+    let dice = NeuronSpec::new(Dice::default()).with_gain_bias(1.0, 1.0).learning(["decay"], LearnPer::Layer);
     let builder = Builder::new([2]).linear(24).layer(dice).linear(2);
     builder.build(&VarStore::new(Device::Cpu).root(), 3).unwrap()
 }

@@ -222,8 +222,8 @@ fn an_invalid_parameter_is_named() {
     }
     let error = neuron_from_parameters("lif", toml::toml! { tau_rc = -1.0 }).unwrap_err();
     assert_names_parameter(&error, "tau_rc");
-    let unknown = neuron_from_parameters("leaky", toml::Table::new()).unwrap_err().to_string();
-    assert!(unknown.contains("leaky") && unknown.contains("rectified_linear"), "{unknown}");
+    let unknown = neuron_from_parameters("hodgkin", toml::Table::new()).unwrap_err().to_string();
+    assert!(unknown.contains("hodgkin") && unknown.contains("rectified_linear"), "{unknown}");
 }
 
 fn assert_names_parameter(error: &NeuronError, name: &str) {

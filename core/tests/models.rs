@@ -160,7 +160,7 @@ fn layers_say_which_parameters_are_trained() {
         graph.parameters().map(|(name, parameter)| (name, parameter.shape.clone())).collect()
     };
     let bias = ("leaky1.bias".to_string(), vec![2, 3, 3]);
-    assert_eq!(declared("type = \"leaky\", decay = 0.7"), std::slice::from_ref(&bias));
+    assert_eq!(declared("type = \"leaky\", decay = 0.7"), *std::slice::from_ref(&bias));
     assert_eq!(
         declared("type = \"leaky\", learn = [\"threshold\", \"decay\"]"),
         [bias.clone(), ("leaky1.decay_logit".to_string(), vec![1]), ("leaky1.threshold".to_string(), vec![1])]

@@ -14,8 +14,13 @@ pub(super) fn changes(then: &MadeBy, now: &MadeBy) -> Vec<String> {
     let mut changes = Vec::new();
     if let (Some(then), Some(now)) = (&then.experiment, &now.experiment) {
         let (then, now) = (values(then), values(now));
+        // As with `training.epochs`: the last stage may become longer.
+        let last =
+            (0..).take_while(|stage| now.keys().any(|key| key.starts_with(&format!("training.stages.{stage}."))));
+        let longer = last.last().map(|stage| format!("training.stages.{stage}.epochs"));
         let keys = then.keys().chain(now.keys().filter(|key| !then.contains_key(*key)));
-        for key in keys.filter(|key| !FREE.iter().any(|free| key.starts_with(free))) {
+        let free = |key: &str| FREE.iter().any(|free| key.starts_with(free)) || longer.as_deref() == Some(key);
+        for key in keys.filter(|key| !free(key)) {
             let (then, now) = (then.get(key), now.get(key));
             if then != now {
                 let shown = |value: Option<&String>| value.cloned().unwrap_or_else(|| "not set".to_string());
