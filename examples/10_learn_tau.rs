@@ -22,7 +22,7 @@ const NEURONS: i64 = 32;
 const TAU: f64 = 0.02;
 
 fn main() -> anyhow::Result<()> {
-    let rounds = if common::quick() { 20 } else { 300 };
+    let rounds = if common::quick() { 20 } else { 1000 };
     let teacher = network(&nn::VarStore::new(Device::Cpu), TAU)?;
     let mut series =
         vec![Series::line("of the neurons to imitate", [(0.0, 1e3 * TAU), (f64::from(rounds), 1e3 * TAU)])];
