@@ -15,17 +15,15 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Reduction, Tensor};
 use tch_spiking::data::{self, DataConfig, DatasetName, Images};
 use tch_spiking::engine::{self, Activity, Mode, Pass, TrainingStep};
-use tch_spiking::network::{Builder, Conv2d, NeuronSpec};
+use tch_spiking::network::{Builder, Conv2d, InitialVoltage, NeuronSpec};
+use tch_spiking::neuron::{Leaky, Reset};
 use tch_spiking::surrogate::Surrogate;
 use tch_spiking::train::{Optimizer, OptimizerConfig};
 use tch_spiking::{Network, Result};
 
-#[path = "common/discrete_lif.rs"]
-mod discrete_lif;
 #[path = "common/memory.rs"]
 mod memory;
 
-use discrete_lif::discrete_lif;
 use memory::Memory;
 
 const DT: f64 = 0.001;
@@ -110,7 +108,8 @@ fn tensors(images: &Images) -> Result<(Tensor, Tensor)> {
 
 /// The topology, with the weights of PyTorch's initialisation, those of the convolutions larger.
 fn network(vs: &VarStore) -> Result<Network> {
-    let neurons = || NeuronSpec { trainable_bias: false, ..NeuronSpec::new(discrete_lif(0.5, 0.5)) };
+    let leaky = Leaky { decay: Some(0.5), scale_input: true, reset: Reset::Zero, amplitude: DT, ..Leaky::default() };
+    let neurons = || NeuronSpec { trainable_bias: false, ..NeuronSpec::new(leaky.clone()) };
     let network = Builder::new([1, 28, 28])
         .layer(Conv2d::new(32, 3))
         .layer(neurons())
@@ -121,6 +120,7 @@ fn network(vs: &VarStore) -> Result<Network> {
         .flatten()
         .linear(10)
         .dt(DT)
+        .initial_voltage(InitialVoltage::Zero)
         .build(&vs.root(), 0)?;
     let _without_gradient = tch::no_grad_guard();
     for layer in network.layers() {

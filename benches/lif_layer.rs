@@ -9,14 +9,9 @@ use std::time::Instant;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use tch_spiking::network::linear;
-use tch_spiking::neuron::{Lif, Neuron};
+use tch_spiking::neuron::{Leaky, Lif, Neuron};
 use tch_spiking::operation::{self, SpikingDrive};
 use tch_spiking::surrogate::Surrogate;
-
-#[path = "common/discrete_lif.rs"]
-mod discrete_lif;
-
-use discrete_lif::discrete_lif;
 
 const F32: (Kind, Device) = (Kind::Float, Device::Cpu);
 const THREADS: i32 = 2;
@@ -56,15 +51,17 @@ impl Work {
         let parameter = |shape: &[i64]| ((Tensor::rand(shape, F32) * 2.0 - 1.0) * bound).set_requires_grad(true);
         let (weight, offset) = (parameter(&[size, size]), parameter(&[size]));
         let (neuron, gain): (Neuron, f64) = match model {
-            "leaky" => (discrete_lif(0.95, 1.0), 1.0),
+            "leaky" => (Leaky { decay: Some(0.95), ..Leaky::default() }.into(), 1.0),
             _ => (Lif { amplitude: 0.001, ..Lif::default() }.into(), GAIN),
         };
         let (gain, bias) = (Tensor::full([size], gain, F32), Tensor::zeros([size], F32));
+        let learned = neuron.learned_values(0.001).into_iter().map(|value| Tensor::full([1], value, F32));
+        let learned: Vec<Tensor> = learned.collect();
         let forward = || -> tch_spiking::Result<Tensor> {
             let current = linear(&input.f_flatten(0, 1)?, &weight, Some(&offset))?.f_view_as(&input)?;
             let zeros = |_| Tensor::zeros([batch, size], F32);
             let mut state: Vec<Tensor> = (0..neuron.state().len()).map(zeros).collect();
-            let drive = SpikingDrive::new(&current, &gain, &bias, steps, 0.001);
+            let drive = SpikingDrive { learned: &learned, ..SpikingDrive::new(&current, &gain, &bias, steps, 0.001) };
             let spikes = match method {
                 "spiking_aware" => operation::spike_aware(&neuron, &drive, &mut state)?,
                 _ => operation::through_time(&neuron, &drive, &mut state, &Surrogate::default(), None)?,
