@@ -156,18 +156,22 @@ impl<M: NeuronModel, R: Number, const N: usize, const W: usize> Kernel for Lanes
                 let mut to_output = [zero; W];
                 let gradient = &mut gradient[row + columns.start..row + columns.end];
                 to_output[..count].copy_from_slice(gradient);
+                // Copies of fixed size, without which the loop over the lanes would not become vector instructions.
                 let kept = &scratch[step * kept..(step + 1) * kept];
+                let (mut before, mut slopes) = ([[zero; W]; MAX_STATE], [[zero; W]; MAX_FIRE]);
+                before[..variables].copy_from_slice(&kept[..variables]);
+                slopes.copy_from_slice(&kept[variables..]);
                 let first = 1 + <M::Learned<R> as StateArray<R>>::LEN;
                 for lane in 0..W {
                     let mut one = M::State::<Dual<R, N>>::from_fn(|variable| {
-                        Dual::variable(kept[variable][lane], first + variable)
+                        Dual::variable(before[variable][lane], first + variable)
                     });
                     let learned = M::Learned::<Dual<R, N>>::from_fn(|parameter| {
                         Dual::variable(parameters[parameter][lane], 1 + parameter)
                     });
                     let current = Dual::variable(current[lane], 0);
                     let uniform = Dual::from(uniform[lane]);
-                    let slopes = std::array::from_fn(|place| kept[variables + place][lane]);
+                    let slopes = std::array::from_fn(|place| slopes[place][lane]);
                     let fire = Slopes { slopes, calls: Cell::new(0) };
                     let output = model.step(StepInput { current, learned, uniform, dt }, &mut one, &fire);
                     let mut sums = output.partials.map(|partial| partial * to_output[lane]);

@@ -90,29 +90,20 @@ impl<R: Real> Firing<R> {
     /// voltage after the step.
     #[inline(always)]
     pub(super) fn step<F: Fire<R>>(&self, before: R, integrate: impl Fn(R) -> R, fire: &F) -> (R, R) {
-        match self.time {
-            ResetTime::NextStep => {
-                let resets = self.resets(fire.once(self.distance(before)));
-                // What is subtracted does not decay.
-                let first = self.reset == Reset::Zero && !self.discards_input;
-                let before = if first { before - resets * self.amount(before) } else { before };
-                let voltage = integrate(before);
-                let voltage = if first { voltage } else { voltage - resets * self.amount(voltage) };
-                (fire.once(self.distance(voltage)), voltage)
-            }
-            ResetTime::SameStep => {
-                let voltage = integrate(before);
-                let spike = fire.once(self.distance(voltage));
-                (spike, voltage - self.resets(spike) * self.amount(voltage))
-            }
-            ResetTime::SameStepCorrected => {
-                let voltage = integrate(before);
-                let above = fire.once(self.distance(before)).detach();
-                let judged = if self.reset == Reset::Subtract { voltage - above * self.threshold } else { voltage };
-                let spike = fire.once(self.distance(judged));
-                (spike, voltage - self.resets(spike) * self.amount(voltage))
-            }
-        }
+        // Choices by parameters are selections, not branches: the loop over neurons must become vector instructions.
+        let is = |time: ResetTime| self.time == time;
+        let next = is(ResetTime::NextStep);
+        let early = fire.once(self.distance(before));
+        let resets = self.resets(early);
+        // What is subtracted does not decay.
+        let first = self.reset == Reset::Zero && !self.discards_input;
+        let before = choose(next && first, before - resets * self.amount(before), before);
+        let voltage = integrate(before);
+        let voltage = choose(next && !first, voltage - resets * self.amount(voltage), voltage);
+        let lowered = voltage - early.detach() * self.threshold;
+        let judged = choose(is(ResetTime::SameStepCorrected) && self.reset == Reset::Subtract, lowered, voltage);
+        let spike = fire.once(self.distance(judged));
+        (spike, choose(next, voltage, voltage - self.resets(spike) * self.amount(voltage)))
     }
 
     /// The distance of the voltage to the threshold, above 0 where it fires.
@@ -126,16 +117,21 @@ impl<R: Real> Firing<R> {
     /// The spike as the reset sees it.
     #[inline(always)]
     fn resets(&self, spike: R) -> R {
-        if self.through { spike } else { spike.detach() }
+        choose(self.through, spike, spike.detach())
     }
 
     /// What the reset takes from the voltage.
     #[inline(always)]
     fn amount(&self, voltage: R) -> R {
-        match self.reset {
-            Reset::Subtract => self.threshold,
-            Reset::Zero => voltage - self.reset_voltage,
-            Reset::None => R::constant(0.0),
-        }
+        let soft = choose(self.reset == Reset::Subtract, self.threshold, R::constant(0.0));
+        choose(self.reset == Reset::Zero, voltage - self.reset_voltage, soft)
     }
+}
+
+/// Selects by a parameter of the model.
+#[inline(always)]
+fn choose<R: Real>(condition: bool, if_true: R, if_false: R) -> R {
+    let (zero, one) = (R::constant(0.0), R::constant(1.0));
+    let mask = if condition { one.greater(zero) } else { zero.greater(one) };
+    R::select(mask, if_true, if_false)
 }
