@@ -109,11 +109,17 @@ fn weights_that_are_not_finite_are_named() {
             format!("convert {name} out.npz"),
             format!("convert-network {name} out.safetensors"),
             format!("export {name} out.pt"),
+            format!("train --dataset digits --weights {name} --out new"),
         ] {
             let said = place.fail(&line);
             assert_says(&said, &[name, "linear1.bias: 2 of its 10 numbers are NaN or infinite", "--allow-non-finite"]);
         }
-        assert!(!place.names(".").iter().any(|file| file.starts_with("out.") || file.starts_with("spikes")));
+        assert!(
+            !place
+                .names(".")
+                .iter()
+                .any(|file| file.starts_with("out.") || file.starts_with("spikes") || file == "new")
+        );
         place.succeed(&format!("evaluate --dataset digits --limit 10 --weights {name} --allow-non-finite"));
         place.succeed(&format!("convert {name} out.npz --allow-non-finite"));
         std::fs::remove_file(place.path("out.npz")).unwrap();

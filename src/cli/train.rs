@@ -12,7 +12,7 @@ use tch_spiking::data::DatasetName;
 use tch_spiking::device;
 use tch_spiking::run::{Run, RunFolder};
 use tch_spiking::train::{LayerTime, Method, Outcome, Precision, Profile, TrainError};
-use tch_spiking::weights::{load_into, load_network};
+use tch_spiking::weights::{load_into, load_network, require_finite};
 use tch_spiking::{Error, Experiment};
 
 use super::chosen::load_as;
@@ -130,7 +130,10 @@ fn start(args: &TrainArgs, console: &Console, device: Device) -> anyhow::Result<
             Some(own) => own,
             None => load_as(path, run.experiment(), args.map.as_deref(), Device::Cpu, console)?,
         };
-        load_into(run.trainer().network(), &loaded.network.named_parameters().into_iter().collect())?;
+        let parameters = loaded.network.named_parameters();
+        require_finite(parameters.iter().map(|(name, tensor)| (name, tensor)))
+            .with_context(|| path.display().to_string())?;
+        load_into(run.trainer().network(), &parameters.into_iter().collect())?;
     }
     let folder = match &args.out {
         Some(path) => RunFolder::create(path, run.experiment())?,

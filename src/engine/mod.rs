@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `activity.rs` | the data that flows between layers ([`Activity`]) |
 //! | `pass.rs` | the forward pass, in any mode ([`forward`]) |
+//! | `place.rs` | a layer, computed in a mode of the pass |
 //! | `recurrent.rs` | delayed connections, and cycles step by step |
 //! | `observer.rs` | observers of a pass ([`Observer`]) |
 //! | `methods.rs` | the methods of [`Network`](crate::Network): `forward_rates`, `simulate` .. |
@@ -17,6 +18,7 @@ mod methods;
 mod observer;
 mod observers;
 mod pass;
+mod place;
 mod recording;
 mod recurrent;
 mod simulation;

@@ -3,7 +3,8 @@
 use tch::{Kind, TchError, Tensor};
 use tch_spiking_core::spec::{LayerKind, NetworkError, Origin, Section};
 
-use super::pass::{Place, Run};
+use super::pass::Run;
+use super::place::Place;
 use super::{Activity, Mode, Pass, Recorded};
 use crate::error::Result;
 use crate::network::{Layer, Network, State};

@@ -6,7 +6,8 @@
 //! | file | holds |
 //! |---|---|
 //! | `config.rs`, `stage.rs`, `schedule.rs` | the `[training]` section and its stages |
-//! | `trainer.rs`, `order.rs`, `sums.rs` | the training loop, the random order of samples, the sums of an epoch |
+//! | `trainer.rs`, `training_loop.rs` | what is trained on what, and the loop |
+//! | `order.rs`, `sums.rs` | the random order of samples, the sums of an epoch |
 //! | `method.rs`, `watch.rs` | how the neurons compute in a training step, and what is read of the pass |
 //! | `progress.rs` | position, progress and observers |
 //! | `objective/` | objectives and their registry |
@@ -16,7 +17,7 @@
 //! | `precision.rs` | f32, TensorFloat-32 or bfloat16 |
 //! | `profile.rs` | the time of each part of a training step |
 //! | `regulariser.rs` | penalties on the neurons' activity |
-//! | `optimizer.rs`, `clipping.rs`, `average.rs` | optimisers whose state can be saved, gradient clipping, the average of the weights |
+//! | `optimizer/`, `clipping.rs`, `average.rs` | optimisers whose state can be saved, gradient clipping, the average of the weights |
 
 mod average;
 mod checkpoint;
@@ -38,6 +39,7 @@ mod stage;
 mod sums;
 mod sync;
 mod trainer;
+mod training_loop;
 mod watch;
 
 pub use checkpoint::MadeBy;

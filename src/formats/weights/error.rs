@@ -120,7 +120,7 @@ pub enum WeightsError {
     /// A tensor has numbers that are not finite.
     #[error(
         "tensor {tensor}: {count} of its {of} numbers are NaN or infinite, so results would mean nothing; use weights from \
-         before they became so, or go on all the same (--allow-non-finite)"
+         before they became so (commands that do not train go on with --allow-non-finite)"
     )]
     NonFinite {
         /// The tensor's name.

@@ -134,3 +134,40 @@ macro_rules! rate_of_base {
     };
 }
 pub(super) use rate_of_base;
+
+/// Defines a model whose parameters are those of a base rate.
+macro_rules! model_over_rate {
+    ($(#[$attribute:meta])* $model:ident) => {
+        $(#[$attribute])*
+        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $model {
+            /// The rate as a function of the current.
+            pub rate: super::base_rate::BaseRate,
+            /// The slope of `leaky_relu` below 0, from 0 to 1.
+            pub negative_slope: f64,
+            /// The inverse of the highest rate of `sigmoid` and `tanh` (s), above 0.
+            pub tau_ref: f64,
+            /// Integral of one spike over time (dimensionless), above 0.
+            pub amplitude: f64,
+        }
+
+        impl Default for $model {
+            fn default() -> Self {
+                use super::base_rate::{BaseRate, NEGATIVE_SLOPE, TAU_REF};
+                Self { rate: BaseRate::Relu, negative_slope: NEGATIVE_SLOPE, tau_ref: TAU_REF, amplitude: 1.0 }
+            }
+        }
+
+        impl $model {
+            #[inline(always)]
+            fn base(&self) -> super::base_rate::Base {
+                let Self { rate, negative_slope, tau_ref, amplitude } = *self;
+                super::base_rate::Base { rate, negative_slope, tau_ref, amplitude }
+            }
+        }
+
+        super::base_rate::rate_of_base!($model);
+    };
+}
+pub(super) use model_over_rate;

@@ -70,6 +70,19 @@ pub(super) fn check_decay(
     })
 }
 
+/// Checks voltages and amplitude of the model named `neuron`.
+pub(super) fn check_voltages(
+    neuron: &'static str,
+    voltages: [(&'static str, f64); 3],
+    amplitude: f64,
+) -> Result<(), NeuronError> {
+    for (name, value) in voltages {
+        NeuronError::require(neuron, name, value, value.is_finite(), "a number")?;
+    }
+    let valid = amplitude > 0.0 && amplitude.is_finite();
+    NeuronError::require(neuron, "amplitude", amplitude, valid, "a number above 0")
+}
+
 /// Threshold and reset of a neuron in discrete time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Firing<R> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::discrete::{Firing, Integration, Reset, ResetTime, check_decay};
+use super::discrete::{Firing, Integration, Reset, ResetTime, check_decay, check_voltages};
 use crate::neuron::{
     Fire, Initial, Learned, NeuronError, NeuronModel, Output, Real, StateVariable, StepInput, Trained, WithoutRate,
 };
@@ -108,12 +108,10 @@ impl NeuronModel for Leaky {
 
     fn validate(&self) -> Result<(), NeuronError> {
         check_decay(Self::NAME, ("decay", self.decay), ("tau", self.tau))?;
-        let require =
-            |name, value: f64, valid, expected| NeuronError::require(Self::NAME, name, value, valid, expected);
-        require("threshold", self.threshold, self.threshold.is_finite(), "a number")?;
-        require("reset_voltage", self.reset_voltage, self.reset_voltage.is_finite(), "a number")?;
-        require("resting_voltage", self.resting_voltage, self.resting_voltage.is_finite(), "a number")?;
-        require("amplitude", self.amplitude, self.amplitude > 0.0 && self.amplitude.is_finite(), "a number above 0")
+        let Self { threshold, reset_voltage, resting_voltage, amplitude, .. } = *self;
+        let voltages =
+            [("threshold", threshold), ("reset_voltage", reset_voltage), ("resting_voltage", resting_voltage)];
+        check_voltages(Self::NAME, voltages, amplitude)
     }
 
     fn amplitude(&self) -> f64 {

@@ -1,58 +1,33 @@
 //! Neurons whose spikes are a Poisson process.
 
-use serde::{Deserialize, Serialize};
-
-use super::base_rate::{Base, BaseRate, NEGATIVE_SLOPE, TAU_REF, rate_of_base};
+use super::base_rate::model_over_rate;
 use crate::neuron::{Fire, Initial, NeuronError, NeuronModel, Real, StateVariable, StepInput, WithRate};
 
-/// Neurons whose spikes are a Poisson process, for any of several [rates](BaseRate) (Nengo's `PoissonSpiking`).
-///
-/// **Rate**: `amplitude f(J)`, with `f` the base rate.
-///
-/// **Step**: a Poisson-distributed number of spikes with mean `|f(J)| dt`, of the sign of `f(J)`; no step depends on another. `rate`
-/// (Hz), the state variable, is `f(J)` of the last step, for probes.
-///
-/// The number is the inverse of the distribution at one uniform random number, a sum of at most 32 comparisons. Above a mean of
-/// 10 spikes a step, what exceeds 10 is not Poisson-distributed but rounded up or down at random: the mean is still right, the
-/// variance too small. (At rates that high, choose a shorter timestep.)
-///
-/// **Gradients through time**: that of the rate.
-///
-/// ```
-/// use tch_spiking_core::neuron::{Heaviside, NeuronModel, PoissonSpiking, StepInput};
-///
-/// let (neuron, mut state) = (PoissonSpiking::default(), [0.0_f64]);
-/// let mut spikes = |uniform: f64| {
-///     neuron.step(StepInput { uniform, ..StepInput::new(1000.0, 0.001) }, &mut state, &Heaviside) * 0.001
-/// };
-/// // Of a mean of 1: no spike with probability 0.368, one with 0.368, two with 0.184.
-/// assert_eq!([spikes(0.36), spikes(0.37), spikes(0.73), spikes(0.74)], [0.0, 1.0, 1.0, 2.0]);
-/// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PoissonSpiking {
-    /// The rate as a function of the current.
-    pub rate: BaseRate,
-    /// The slope of `leaky_relu` below 0, from 0 to 1.
-    pub negative_slope: f64,
-    /// The inverse of the highest rate of `sigmoid` and `tanh` (s), above 0.
-    pub tau_ref: f64,
-    /// Integral of one spike over time (dimensionless), above 0.
-    pub amplitude: f64,
-}
-
-impl Default for PoissonSpiking {
-    fn default() -> Self {
-        Self { rate: BaseRate::Relu, negative_slope: NEGATIVE_SLOPE, tau_ref: TAU_REF, amplitude: 1.0 }
-    }
-}
-
-impl PoissonSpiking {
-    #[inline(always)]
-    fn base(&self) -> Base {
-        let Self { rate, negative_slope, tau_ref, amplitude } = *self;
-        Base { rate, negative_slope, tau_ref, amplitude }
-    }
+model_over_rate! {
+    /// Neurons whose spikes are a Poisson process, for any of several [rates](crate::neuron::BaseRate) (Nengo's `PoissonSpiking`).
+    ///
+    /// **Rate**: `amplitude f(J)`, with `f` the base rate.
+    ///
+    /// **Step**: a Poisson-distributed number of spikes with mean `|f(J)| dt`, of the sign of `f(J)`; no step depends on another. `rate`
+    /// (Hz), the state variable, is `f(J)` of the last step, for probes.
+    ///
+    /// The number is the inverse of the distribution at one uniform random number, a sum of at most 32 comparisons. Above a mean of
+    /// 10 spikes a step, what exceeds 10 is not Poisson-distributed but rounded up or down at random: the mean is still right, the
+    /// variance too small. (At rates that high, choose a shorter timestep.)
+    ///
+    /// **Gradients through time**: that of the rate.
+    ///
+    /// ```
+    /// use tch_spiking_core::neuron::{Heaviside, NeuronModel, PoissonSpiking, StepInput};
+    ///
+    /// let (neuron, mut state) = (PoissonSpiking::default(), [0.0_f64]);
+    /// let mut spikes = |uniform: f64| {
+    ///     neuron.step(StepInput { uniform, ..StepInput::new(1000.0, 0.001) }, &mut state, &Heaviside) * 0.001
+    /// };
+    /// // Of a mean of 1: no spike with probability 0.368, one with 0.368, two with 0.184.
+    /// assert_eq!([spikes(0.36), spikes(0.37), spikes(0.73), spikes(0.74)], [0.0, 1.0, 1.0, 2.0]);
+    /// ```
+    PoissonSpiking
 }
 
 impl NeuronModel for PoissonSpiking {
@@ -85,8 +60,6 @@ impl NeuronModel for PoissonSpiking {
         (sign * spikes * R::constant(self.amplitude / dt)).finite()
     }
 }
-
-rate_of_base!(PoissonSpiking);
 
 /// The largest mean up to which the number is Poisson-distributed.
 const LARGEST_MEAN: f64 = 10.0;
