@@ -54,8 +54,9 @@ impl Load {
         let free = processors.saturating_sub(others).max(1);
         (threads > 1 && self.crowds(threads)).then(|| {
             format!(
-                "{others} other threads are running on this machine's {processors} processors: {threads} threads wait for \
-                 each other, which can be several times slower than --threads {free}"
+                "{others} other {} running on this machine's {processors} processors: {threads} threads wait for \
+                 each other, which can be several times slower than --threads {free}",
+                if others == 1 { "thread is" } else { "threads are" }
             )
         })
     }
